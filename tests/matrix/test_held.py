@@ -64,7 +64,7 @@ def test_a_prefetched_build_is_kept_while_one_of_its_clients_remains(
             second.passes()
 
 
-def test_background_builds_are_built(
+def test_prefetched_background_builds_run(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -124,7 +124,7 @@ def test_prefetched_builds_start_by_priority(
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_draining_costs_prefetched_builds_no_retry(
+def test_prefetched_builds_keep_their_retries_while_draining(
     tmp_path: Path, retries: int
 ) -> None:
     state = State(tmp_path)

@@ -96,7 +96,7 @@ def test_reconnecting_to_a_closing_server_costs_little_cpu(
     assert spent < 0.1 * (bad.times[tries - 1] - bad.times[0])
 
 
-def test_garbage_between_jobs_costs_a_reconnect_and_no_job(
+def test_garbage_between_jobs_causes_a_reconnect_and_loses_no_job(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)

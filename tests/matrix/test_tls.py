@@ -134,7 +134,7 @@ def require_refused(
     assert re.search(f"{front}: TLS: .*({may_be})", asked.stderr)
 
 
-def test_no_fallback_to_plain_text(
+def test_a_worker_does_not_fall_back_to_plain_text(
     files: Certificates, tmp_path: Path
 ) -> None:
     config = f"[gearman]\n{files.config()}"

@@ -1,7 +1,7 @@
 """Ownership: every action on every kind of resource, with every authority.
 
-The rules are stated here again, as short as in the documentation, and compared
-with the actions' behaviour on both clouds.
+The rules are written down a second time, as short as in the documentation,
+and compared with the actions' behaviour on both clouds.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,9 +31,6 @@ PLACES = ("free", *KINDS)
 AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
 
 
-# -- the rules ---------------------------------------------------------------
-
-
 def device_is_ours(kind: str, authority: Authority) -> bool:
     return {
         "owned": kind == "ours",
@@ -50,58 +47,53 @@ def ip_is_ours(mark: str, place: str, authority: Authority) -> bool:
     return (mark, place, authority) == ("none", "free", "pattern")
 
 
-# -- the clouds --------------------------------------------------------------
-
-
 @dataclass
 class World:
     """A cloud with a device of each kind and one floating IP at a time."""
 
     driver: Driver
-    make_device: Callable[[str], None]
-    make_ip: Callable[[], str]
+    create_unmarked_device: Callable[[str], None]
+    create_unmarked_ip: Callable[[], str]
 
-    def device(self, kind: Kind) -> Device:
-        """Create a new one."""
+    def create_device(self, kind: Kind) -> Device:
+        """Create a device of a kind and wait until it is ready."""
         name = "web-1" if kind == "somebody's" else new_name("libra")
         if kind in ("ours", "theirs"):
             mark = OURS if kind == "ours" else THEIRS
-            made = self.driver.create_device(name, mark, SOON)
+            self.driver.create_device(name, mark, SOON)
         else:
-            self.make_device(name)
-            (made,) = self.driver.find_devices([name], SOON)
+            self.create_unmarked_device(name)
 
-        def ready() -> bool:
-            (now,) = self.driver.find_devices([name], SOON)
-            return now.ready
+        def find() -> Device:
+            (device,) = self.driver.find_devices([name], SOON)
+            return device
 
-        until(ready, SOON)
-        (made,) = self.driver.find_devices([name], SOON)
-        return made
+        until(lambda: find().ready, SOON)
+        return find()
 
-    def ip(self, mark: str, on: Device | None) -> FloatingIP:
-        """Create a new one."""
-        wanted = MARKS[mark]
-        if wanted is None:
-            address = self.make_ip()
+    def create_ip(self, mark: str, on: Device | None) -> FloatingIP:
+        """Create a floating IP with a mark, attached to a device if given."""
+        value = MARKS[mark]
+        if value is None:
+            address = self.create_unmarked_ip()
         else:
-            made = self.driver.create_ip(wanted, SOON)
-            address = made.address
-        found = self.found(address)
+            address = self.driver.create_ip(value, SOON).address
         if on is not None:
-            self.driver.attach_ip(found, on, SOON)
-        return self.found(address)
+            self.driver.attach_ip(self.find_ip(address), on, SOON)
+        return self.find_ip(address)
 
-    def found(self, address: str) -> FloatingIP:
-        (found,) = self.driver.find_ips([address], SOON)
-        return found
+    def find_ip(self, address: str) -> FloatingIP:
+        """Return the floating IP with an address."""
+        (ip,) = self.driver.find_ips([address], SOON)
+        return ip
 
     def everything(self) -> tuple[list[Device], list[FloatingIP]]:
+        """Return all devices and floating IPs, for comparison."""
         devices = self.driver.list_devices(SOON)
         ips = self.driver.list_ips(SOON)
-        # An attached address is among the device's addresses.
-        bare = [(d.id, d.name, d.status, d.mark) for d in devices]
-        return sorted(bare), list(ips)  # type: ignore[return-value]
+        # Attaching a floating IP changes the addresses of the device.
+        compared = [(d.id, d.name, d.status, d.mark) for d in devices]
+        return sorted(compared), list(ips)  # type: ignore[return-value]
 
 
 def fake_world(stack: ExitStack) -> World:
@@ -109,7 +101,7 @@ def fake_world(stack: ExitStack) -> World:
     stack.callback(cloud.close)
     return World(
         cloud,
-        lambda name: void(cloud.create_device(name, None, SOON)),
+        lambda name: discard(cloud.create_device(name, None, SOON)),
         lambda: cloud.create_ip(None, SOON).address,
     )
 
@@ -118,13 +110,13 @@ def nova_world(stack: ExitStack) -> World:
     pool: Pool = Pools(stack).new()
     return World(
         pool.manager.driver,
-        lambda name: void(pool.create_foreign_server(name)),
+        lambda name: discard(pool.create_foreign_server(name)),
         lambda: str(pool.create_foreign_ip()["ip"]),
     )
 
 
-def void(_value: object) -> None:
-    """Nothing."""
+def discard(_value: object) -> None:
+    """Discard a value."""
 
 
 @pytest.fixture(params=[fake_world, nova_world], ids=["fake", "nova"])
@@ -147,58 +139,63 @@ def outcome(manager: PoolManager, action: str, **fields: str) -> str:
     return str(error["code"]) if isinstance(error, dict) else "PASS"
 
 
-# -- the matrix --------------------------------------------------------------
-
-
 @pytest.mark.parametrize("authority", AUTHORITIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_delete_device(world: World, kind: Kind, authority: Authority) -> None:
-    others = [world.device(k) for k in KINDS if k != kind]
-    device = world.device(kind)
+def test_delete_device_obeys_the_ownership_rules(
+    world: World, kind: Kind, authority: Authority
+) -> None:
+    others = [world.create_device(k) for k in KINDS if k != kind]
+    device = world.create_device(kind)
     before = world.everything()
 
-    got = outcome(manager(world, authority), "DELETE_DEVICE", name=device.name)
+    result = outcome(
+        manager(world, authority), "DELETE_DEVICE", name=device.name
+    )
 
     if device_is_ours(kind, authority):
-        assert got == "PASS"
-        left = {d.id for d in world.driver.list_devices(SOON)}
-        assert left == {other.id for other in others}
+        assert result == "PASS"
+        remaining = {d.id for d in world.driver.list_devices(SOON)}
+        assert remaining == {other.id for other in others}
     else:
-        assert got == "not_owned"
+        assert result == "not_owned"
         assert world.everything() == before
 
 
 @pytest.mark.parametrize("authority", AUTHORITIES)
-def test_delete_ip(world: World, authority: Authority) -> None:
-    devices = {kind: world.device(kind) for kind in KINDS}
+def test_delete_ip_obeys_the_ownership_rules(
+    world: World, authority: Authority
+) -> None:
+    devices = {kind: world.create_device(kind) for kind in KINDS}
     with manager(world, authority) as pool:
         for mark, place in product(MARKS, PLACES):
-            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            ip = world.create_ip(mark, devices.get(place))  # type: ignore[call-overload]
             before = world.everything()
 
-            got = outcome(pool, "DELETE_IP", ip=ip.address)
+            result = outcome(pool, "DELETE_IP", ip=ip.address)
 
             case = (mark, place, authority)
             if ip_is_ours(*case):
-                assert got == "PASS", case
-                left, ips = world.everything()
+                assert result == "PASS", case
+                remaining, ips = world.everything()
                 assert ips == [i for i in before[1] if i.id != ip.id], case
-                assert left == before[0], case
+                assert remaining == before[0], case
             else:
-                assert got == "not_owned", case
+                assert result == "not_owned", case
                 assert world.everything() == before, case
                 world.driver.delete_ip(ip, SOON)
 
 
 @pytest.mark.parametrize("authority", AUTHORITIES)
-def test_assign_ip(world: World, authority: Authority) -> None:
-    devices = {kind: world.device(kind) for kind in KINDS}
+def test_assign_ip_obeys_the_ownership_rules(
+    world: World, authority: Authority
+) -> None:
+    devices = {kind: world.create_device(kind) for kind in KINDS}
     with manager(world, authority) as pool:
         for mark, place, to in product(MARKS, PLACES, KINDS):
-            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            ip = world.create_ip(mark, devices.get(place))  # type: ignore[call-overload]
             before = world.everything()
 
-            got = outcome(
+            result = outcome(
                 pool, "ASSIGN_IP", ip=ip.address, name=devices[to].name
             )
 
@@ -207,38 +204,40 @@ def test_assign_ip(world: World, authority: Authority) -> None:
                 mark, place, authority
             )
             if allowed:
-                assert got == "PASS", case
-                now = world.found(ip.address)
+                assert result == "PASS", case
+                now = world.find_ip(ip.address)
                 assert now.device_id == devices[to].id, case
                 assert (now.id, now.mark) == (ip.id, ip.mark), case
             else:
-                assert got == "not_owned", case
+                assert result == "not_owned", case
                 assert world.everything() == before, case
             world.driver.delete_ip(ip, SOON)
 
 
 @pytest.mark.parametrize("authority", AUTHORITIES)
-def test_remove_ip(world: World, authority: Authority) -> None:
-    devices = {kind: world.device(kind) for kind in KINDS}
+def test_remove_ip_obeys_the_ownership_rules(
+    world: World, authority: Authority
+) -> None:
+    devices = {kind: world.create_device(kind) for kind in KINDS}
     with manager(world, authority) as pool:
         for mark, place, named in product(MARKS, PLACES, KINDS):
-            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            ip = world.create_ip(mark, devices.get(place))  # type: ignore[call-overload]
             before = world.everything()
 
-            got = outcome(
+            result = outcome(
                 pool, "REMOVE_IP", ip=ip.address, name=devices[named].name
             )
 
             case = (mark, place, named, authority)
             if place == named and device_is_ours(named, authority):
-                assert got == "PASS", case
-                now = world.found(ip.address)
+                assert result == "PASS", case
+                now = world.find_ip(ip.address)
                 assert now.device_id is None, case
                 assert (now.id, now.mark) == (ip.id, ip.mark), case
             else:
                 ours = device_is_ours(named, authority)
                 why = "attached_elsewhere" if ours else "not_owned"
                 # An unattached address counts as removed from any device.
-                assert got == ("PASS" if place == "free" else why), case
+                assert result == ("PASS" if place == "free" else why), case
                 assert world.everything() == before, case
             world.driver.delete_ip(ip, SOON)

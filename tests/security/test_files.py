@@ -18,7 +18,8 @@ EVERYBODY = stat.S_IROTH | stat.S_IWOTH
 MODES = {
     0o600: False,
     0o400: False,
-    0o640: False,  # root:poolmgr, as in Debian packages
+    # The group is poolmgr in Debian packages.
+    0o640: False,
     0o660: False,
     0o644: True,
     0o604: True,
@@ -33,9 +34,11 @@ def cloud() -> Iterator[LoopbackCloud]:
         yield cloud
 
 
-def config(folder: Path, cloud: LoopbackCloud, password: bool = True) -> Path:
+def write_config(
+    folder: Path, cloud: LoopbackCloud, password: bool = True
+) -> Path:
     """Write a configuration file with the cloud's credentials."""
-    given = {
+    options = {
         **cloud.credentials,
         "image": "tiny",
         "flavor": "m1.nano",
@@ -43,14 +46,14 @@ def config(folder: Path, cloud: LoopbackCloud, password: bool = True) -> Path:
         "floating_network": "public",
     }
     if not password:
-        del given["password"]
-    lines = [f"{key} = {value}" for key, value in given.items()]
+        del options["password"]
+    lines = [f"{key} = {value}" for key, value in options.items()]
     path = folder / "poolmgr.conf"
     path.write_text("\n".join(["[nova]", *lines, ""]))
     return path
 
 
-def warnings(*args: str, **environment: str) -> list[str]:
+def run_for_warnings(*args: str, **environment: str) -> list[str]:
     """Run a command and return its warnings about files."""
     done = poolmgr(*args, **environment)
     assert done.returncode == 0, done.stderr
@@ -61,11 +64,11 @@ def warnings(*args: str, **environment: str) -> list[str]:
 def test_a_readable_configuration_with_a_password_is_reported(
     cloud: LoopbackCloud, tmp_path: Path, mode: int
 ) -> None:
-    path = config(tmp_path, cloud)
+    path = write_config(tmp_path, cloud)
     path.chmod(mode)
 
     assert (
-        warnings("--config-file", str(path), "check")
+        run_for_warnings("--config-file", str(path), "check")
         == [
             f"poolmgr: {path} has a secret ([nova] password) and can be read "
             f"by everybody: chmod 600 {path} (640 if a group is to read it)"
@@ -74,13 +77,13 @@ def test_a_readable_configuration_with_a_password_is_reported(
     )
 
 
-def test_a_readable_configuration_without_secrets_is_fine(
+def test_a_readable_configuration_without_secrets_is_not_reported(
     cloud: LoopbackCloud, tmp_path: Path
 ) -> None:
-    path = config(tmp_path, cloud, password=False)
+    path = write_config(tmp_path, cloud, password=False)
     path.chmod(0o644)
 
-    found = warnings(
+    found = run_for_warnings(
         *("--config-file", str(path), "check"),
         OS_NOVA__PASSWORD=cloud.credentials["password"],
     )
@@ -88,18 +91,18 @@ def test_a_readable_configuration_without_secrets_is_fine(
     assert found == []
 
 
-def test_the_file_with_the_secret_is_named(
+def test_the_warning_names_the_file_with_the_secret(
     cloud: LoopbackCloud, tmp_path: Path
 ) -> None:
-    open_ = config(tmp_path, cloud, password=False)
+    public = write_config(tmp_path, cloud, password=False)
     secret = tmp_path / "secret.conf"
     secret.write_text(f"[nova]\npassword = {cloud.credentials['password']}\n")
     args = []
-    for path in (open_, secret):
+    for path in (public, secret):
         path.chmod(0o644)
         args += ["--config-file", str(path)]
 
-    (line,) = warnings(*args, "check")
+    (line,) = run_for_warnings(*args, "check")
 
     assert line.startswith(f"poolmgr: {secret} has a secret")
 
@@ -119,7 +122,7 @@ def test_a_readable_libra_cfg_with_a_password_is_reported(
     )
     path.chmod(0o644)
 
-    (line,) = warnings("--config-file", str(path), "check")
+    (line,) = run_for_warnings("--config-file", str(path), "check")
 
     assert line.startswith(f"poolmgr: {path} has a secret ([nova] password)")
 
@@ -137,7 +140,7 @@ def test_a_readable_clouds_yaml_with_a_password_is_reported(
     secret.write_text(json.dumps(secure if split else {}))
     for path in (clouds, secret):
         path.chmod(0o644)
-    here = {
+    environment = {
         "OS_CLIENT_CONFIG_FILE": str(clouds),
         "OS_CLIENT_SECURE_FILE": str(secret),
         "OS_NOVA__IMAGE": "tiny",
@@ -145,13 +148,13 @@ def test_a_readable_clouds_yaml_with_a_password_is_reported(
         "OS_NOVA__NETWORKS": "private",
     }
 
-    (line,) = warnings("--os-cloud", "x", "check", **here)
+    (line,) = run_for_warnings("--os-cloud", "x", "check", **environment)
 
-    named = secret if split else clouds
-    said = f"poolmgr: {named} has a secret (clouds.x.auth.password)"
-    assert line.startswith(said)
-    named.chmod(0o640)
-    assert warnings("--os-cloud", "x", "check", **here) == []
+    path = secret if split else clouds
+    warning = f"poolmgr: {path} has a secret (clouds.x.auth.password)"
+    assert line.startswith(warning)
+    path.chmod(0o640)
+    assert run_for_warnings("--os-cloud", "x", "check", **environment) == []
 
 
 @pytest.mark.parametrize("command", ["check", "worker"])
@@ -169,16 +172,13 @@ def test_a_readable_key_is_reported(tmp_path: Path, command: str) -> None:
     )
     args = ["--driver", "fake", "--config-file", str(path)]
     if command == "worker":
-        # It is reported although the worker does not start.
+        # The key is reported although the worker does not start.
         Path(ca).write_text("none")
 
     done = poolmgr(*args, command)
 
     (line,) = [line for line in done.stderr.splitlines() if "chmod" in line]
     assert f"{key} has a secret ([gearman] ssl_key)" in line
-
-
-# -- files that poolmgr writes -----------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -90,19 +90,20 @@ def pool() -> Iterator[Pool]:
         yield Pools(stack).new(short_timeout=3.0, long_timeout=3.0)
 
 
-GOOD = {"name": "libra-1", "ip": "198.18.0.2"}
+VALID = {"name": "libra-1", "ip": "198.18.0.2"}
+FIELDS = {
+    "DELETE_DEVICE": ("name",),
+    "ASSIGN_IP": ("name", "ip"),
+    "REMOVE_IP": ("name", "ip"),
+    "DELETE_IP": ("ip",),
+}
 
 
 @pytest.mark.parametrize(
     ("action", "field", "value"),
     [
         (action, field, value)
-        for action, fields in {
-            "DELETE_DEVICE": ("name",),
-            "ASSIGN_IP": ("name", "ip"),
-            "REMOVE_IP": ("name", "ip"),
-            "DELETE_IP": ("ip",),
-        }.items()
+        for action, fields in FIELDS.items()
         for field in fields
         for value in (NAMES if field == "name" else ADDRESSES)
     ],
@@ -111,25 +112,21 @@ GOOD = {"name": "libra-1", "ip": "198.18.0.2"}
 def test_invalid_names_and_addresses_never_reach_the_cloud(
     untouched: Pool, action: str, field: str, value: object
 ) -> None:
-    untouched.fails(action, "invalid_field", **{**GOOD, field: value})
+    untouched.fails(action, "invalid_field", **{**VALID, field: value})
 
     assert untouched.cloud.calls == []
 
 
-@pytest.mark.parametrize("field", ["name", "ip"])
 @pytest.mark.parametrize(
-    "action", ["DELETE_DEVICE", "ASSIGN_IP", "REMOVE_IP", "DELETE_IP"]
+    ("action", "field"),
+    [(action, field) for action, fields in FIELDS.items() for field in fields],
 )
 def test_a_missing_field_never_reaches_the_cloud(
     untouched: Pool, action: str, field: str
 ) -> None:
-    takes = {
-        "DELETE_DEVICE": {"name"},
-        "DELETE_IP": {"ip"},
-    }.get(action, {"name", "ip"})
-    if field in takes:
-        others = {k: v for k, v in GOOD.items() if k != field}
-        untouched.fails(action, "invalid_field", **others)
+    others = {k: v for k, v in VALID.items() if k != field}
+
+    untouched.fails(action, "invalid_field", **others)
 
     assert untouched.cloud.calls == []
 
@@ -141,10 +138,10 @@ def test_shown_names_are_not_used_as_paths(
     pool: Pool, tmp_path: Path, which: str
 ) -> None:
     clouds = pool.cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
-    here = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
+    environment = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
     for kind in ("device", "ip"):
         done = poolmgr(
-            "--os-cloud", "loopback", kind, "show", "--", which, **here
+            "--os-cloud", "loopback", kind, "show", "--", which, **environment
         )
 
         assert done.returncode == 1
@@ -173,17 +170,15 @@ def test_a_cloud_name_is_not_used_as_a_path(
         OS_CLIENT_CONFIG_FILE=str(clouds),
     )
 
-    # An empty name is a mistake on the command line.
+    # An empty name is a usage error.
     assert (done.returncode, done.stdout) == (1 if name else 2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.rstrip("\n").isprintable()
     assert pool.cloud.calls == []
 
 
-# -- a malicious or broken cloud ---------------------------------------------
-
 #: Valid in JSON, but only half of a surrogate pair.
-NO_TEXT = "\ud800"
+HALF_A_PAIR = "\ud800"
 PATHS = [
     "..%2fos-keypairs%2fpoolkey",
     "a\\b",
@@ -198,8 +193,8 @@ PATHS = [
 ]
 
 
-def lists(path: str, **answer: Any) -> Fault:
-    """Return a fault: every list of this path has these entries."""
+def fake_list(path: str, **answer: Any) -> Fault:
+    """Return a fault that answers every list of this path."""
     return Fault("GET", path, status=200, body=answer, times=None)
 
 
@@ -229,7 +224,7 @@ def floating_ip(**fields: object) -> dict[str, Any]:
 
 
 def changes_of(pool: Pool) -> list[tuple[str, str]]:
-    """Return the changing requests."""
+    """Return the requests that would change the cloud."""
     return [
         (call.method, call.path)
         for call in pool.cloud.calls
@@ -241,7 +236,7 @@ def changes_of(pool: Pool) -> list[tuple[str, str]]:
 def test_a_malicious_server_id_is_not_used_as_a_path(
     pool: Pool, id_: str
 ) -> None:
-    pool.fault(lists(DETAILS, servers=[server(id=id_)]))
+    pool.fault(fake_list(DETAILS, servers=[server(id=id_)]))
 
     pool.fails("DELETE_DEVICE", "cloud_refused", name="libra-1")
 
@@ -254,7 +249,7 @@ def test_a_malicious_floating_ip_id_is_not_used_as_a_path(
 ) -> None:
     device = pool.build()["name"]
     pool.cloud.forget_calls()
-    pool.fault(lists(IPS, floatingips=[floating_ip(id=id_)]))
+    pool.fault(fake_list(IPS, floatingips=[floating_ip(id=id_)]))
 
     for action in ("DELETE_IP", "ASSIGN_IP"):
         fields = {"ip": "198.18.0.2", "name": device}
@@ -271,7 +266,7 @@ def test_a_malicious_device_id_of_a_port_is_not_used_as_a_path(
         port_id="p",
         port_details={"device_id": "../os-keypairs/poolkey"},
     )
-    pool.fault(lists(IPS, floatingips=[attached]))
+    pool.fault(fake_list(IPS, floatingips=[attached]))
 
     pool.fails("DELETE_IP", "cloud_refused", ip="198.18.0.2")
 
@@ -302,17 +297,19 @@ def test_links_to_the_next_page_are_not_followed(
     assert pool.cloud.count(path="/os-keypairs.*") == 0
 
 
-def test_an_endless_list_is_given_up(pool: Pool) -> None:
-    pool.fault(lists(DETAILS, servers=[server(name="x")], servers_links=[{}]))
+def test_reading_an_endless_list_fails(pool: Pool) -> None:
+    pool.fault(
+        fake_list(DETAILS, servers=[server(name="x")], servers_links=[{}])
+    )
 
     reason = pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
     assert "have no end" in reason
-    # Two pages each time: the list is read again, with pauses.
+    # Each attempt reads two pages, and pauses separate the attempts.
     assert 2 <= pool.cloud.count(path=DETAILS) < 50
 
 
-BROKEN: dict[str, tuple[str, Mapping[str, Any]]] = {
+MALFORMED_LISTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "servers are an object": (DETAILS, {"servers": {"a": 1}}),
     "servers are text": (DETAILS, {"servers": "x"}),
     "servers are null": (DETAILS, {"servers": None}),
@@ -320,26 +317,26 @@ BROKEN: dict[str, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", MALFORMED_LISTS)
 def test_a_malformed_list_is_a_cloud_failure(pool: Pool, case: str) -> None:
-    path, answer = BROKEN[case]
-    pool.fault(lists(path, **answer))
+    path, answer = MALFORMED_LISTS[case]
+    pool.fault(fake_list(path, **answer))
     action = "DELETE_DEVICE" if path == DETAILS else "DELETE_IP"
 
-    reason = pool.fails(action, "cloud_unavailable", **GOOD)
+    reason = pool.fails(action, "cloud_unavailable", **VALID)
 
     assert f"the answer to GET {path}" in reason
     assert reason.isprintable()
     assert changes_of(pool) == []
 
 
-ODD: dict[str, tuple[str, Mapping[str, Any]]] = {
+MALFORMED_ENTRIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "a server is null": (DETAILS, {"servers": [None]}),
     "a server is text": (DETAILS, {"servers": ["x\x1b[2J\n"]}),
     "a server is empty": (DETAILS, {"servers": [{}]}),
     "a name is half a character": (
         DETAILS,
-        {"servers": [server(name=NO_TEXT)]},
+        {"servers": [server(name=HALF_A_PAIR)]},
     ),
     "metadata are text": (DETAILS, {"servers": [server(metadata="x")]}),
     "metadata are numbers": (
@@ -363,15 +360,15 @@ ODD: dict[str, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", MALFORMED_ENTRIES)
 def test_resources_with_malformed_marks_are_not_touched(
     pool: Pool, case: str
 ) -> None:
-    path, answer = ODD[case]
-    pool.fault(lists(path, **answer))
+    path, answer = MALFORMED_ENTRIES[case]
+    pool.fault(fake_list(path, **answer))
     action = "DELETE_DEVICE" if path == DETAILS else "DELETE_IP"
 
-    error = error_of(pool.run(action, None, **GOOD))
+    error = error_of(pool.run(action, None, **VALID))
 
     assert error["code"] in ("not_found", "not_owned")
     assert error["message"].isprintable()
@@ -389,19 +386,21 @@ def test_deeply_nested_json_is_a_cloud_failure(pool: Pool, body: str) -> None:
     pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
 
-def test_a_name_that_is_not_utf8_hides_no_other_server(pool: Pool) -> None:
+def test_a_name_that_is_not_utf8_does_not_hide_other_servers(
+    pool: Pool,
+) -> None:
     name = pool.passes("BUILD_DEVICE")["name"]
-    there = [
+    servers = [
         server(name="caf\udce9", metadata={}),
         server(name=name, id=pool.only_server()["id"]),
     ]
-    body = json.dumps({"servers": there}, ensure_ascii=False)
+    body = json.dumps({"servers": servers}, ensure_ascii=False)
     pool.fault(Fault("GET", DETAILS, status=200, body=body, times=1))
 
     pool.passes("DELETE_DEVICE", name=name)
 
 
-def test_a_device_whose_creation_is_not_understood_is_found_by_its_tag(
+def test_a_device_with_an_invalid_creation_answer_is_found_by_its_tag(
     pool: Pool,
 ) -> None:
     pool.fault(

@@ -29,8 +29,8 @@ from tests.jobservers import builtin, gearmand
 from tests.processes import Process, poolmgr
 from tests.security.test_names import floating_ip, server
 
-#: A character of every kind that is not just displayed.
-EVIL = {
+#: A character of each kind that a terminal does not simply display.
+UNSAFE = {
     "a new line": "\n",
     "a carriage return": "\r",
     "a tab": "\t",
@@ -63,7 +63,7 @@ EVIL = {
     "no character": "\uffff",
     "a tag": "\U000e0041",
 }
-ALL = "".join(EVIL.values())
+ALL = "".join(UNSAFE.values())
 
 
 def harmless(text: str) -> bool:
@@ -73,12 +73,12 @@ def harmless(text: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("what", EVIL)
+@pytest.mark.parametrize("what", UNSAFE)
 def test_invisible_characters_are_escaped(what: str) -> None:
-    shown = one_line(f"a{EVIL[what]}b")
+    shown = one_line(f"a{UNSAFE[what]}b")
 
     assert shown.isprintable()
-    assert shown == f"a{EVIL[what].encode('unicode_escape').decode()}b"
+    assert shown == f"a{UNSAFE[what].encode('unicode_escape').decode()}b"
 
 
 def test_only_line_breaks_survive_in_multiline_text() -> None:
@@ -89,9 +89,6 @@ def test_only_line_breaks_survive_in_multiline_text() -> None:
 def test_visible_characters_are_unchanged() -> None:
     text = "Größe 測試 🚀 é ﬁ"
     assert one_line(text) == text
-
-
-# -- logs --------------------------------------------------------------------
 
 
 def test_each_event_is_one_log_line(tmp_path: Path) -> None:
@@ -114,39 +111,40 @@ def test_each_event_is_one_log_line(tmp_path: Path) -> None:
         timeout=60,
     )
 
-    for said in (done.stderr, path.read_text()):
-        assert harmless(said)
-        assert said.count(" x: ") == 2
+    for log in (done.stderr, path.read_text()):
+        assert harmless(log)
+        assert log.count(" x: ") == 2
         # A line break in an error cannot forge an event.
-        assert "ValueError: c" in said
+        assert "ValueError: c" in log
 
 
-HOSTILE = f"x\x1b[31m\u202e\x9b{ALL}x"
+MALICIOUS_TEXT = f"x\x1b[31m\u202e\x9b{ALL}x"
 
 
 @pytest.mark.parametrize(
-    "payload", [{"action": HOSTILE}, HOSTILE, {HOSTILE: 1}]
+    "payload",
+    [{"action": MALICIOUS_TEXT}, MALICIOUS_TEXT, {MALICIOUS_TEXT: 1}],
 )
 def test_a_malicious_job_is_one_log_line(
     caplog: pytest.LogCaptureFixture, payload: Any
 ) -> None:
-    """This holds for the library, too, with another log format."""
+    """The library escapes text itself, independently of the log format."""
     caplog.set_level(logging.DEBUG)
-    # Messages from the wire have no lone surrogates.
-    name = HOSTILE.replace("\ud800", "")
+    # Names from a job server contain no lone surrogates.
+    name = MALICIOUS_TEXT.replace("\ud800", "")
     job = Job(name, name, "h:1")
     with PoolManager(FakeCloud()) as manager:
         manager.run(payload, job)
-        manager.run({"action": "DELETE_DEVICE", "name": HOSTILE}, job)
-        manager.run({"action": "BUILD_DEVICE", "x": HOSTILE}, job)
+        manager.run({"action": "DELETE_DEVICE", "name": MALICIOUS_TEXT}, job)
+        manager.run({"action": "BUILD_DEVICE", "x": MALICIOUS_TEXT}, job)
 
-    said = [
+    messages = [
         record.getMessage()
         for record in caplog.records
         if record.name.startswith("poolmgr")
     ]
-    assert len(said) == 3
-    assert all(map(str.isprintable, said)), said
+    assert len(messages) == 3
+    assert all(map(str.isprintable, messages)), messages
 
 
 def test_a_device_with_a_malicious_name_is_one_log_line(
@@ -157,19 +155,19 @@ def test_a_device_with_a_malicious_name_is_one_log_line(
     cloud, job = FakeCloud(), Job("u", "H:x:1")
     for number in range(2):
         mark = Mark.for_job("libra", job)
-        cloud.create_device(f"{NASTY}\n{number}", mark, 20.0)
+        cloud.create_device(f"{MALICIOUS}\n{number}", mark, 20.0)
     with PoolManager(cloud) as manager:
         manager.run({"action": "BUILD_DEVICE"}, job)
 
-    said = [record.getMessage() for record in caplog.records]
-    assert any("taking over device =x" in each for each in said)
-    assert any("deleting device =x" in each for each in said)
-    assert all(map(str.isprintable, said)), said
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("taking over device =x" in each for each in messages)
+    assert any("deleting device =x" in each for each in messages)
+    assert all(map(str.isprintable, messages)), messages
 
 
 def test_a_malicious_address_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as refused:
-        check_address("auth_url", f"http://{NASTY}\udca3\n/v2.0")
+        check_address("auth_url", f"http://{MALICIOUS}\udca3\n/v2.0")
 
     assert "http://=x" in str(refused.value)
     assert str(refused.value).isprintable()
@@ -200,32 +198,30 @@ def test_a_worker_logs_a_malicious_job_as_one_line() -> None:
     assert not any(each.startswith("2026 ERROR") for each in worker.lines)
 
 
-# -- output of commands ------------------------------------------------------
-
 FORMATS = ("table", "value", "csv", "shell", "json", "yaml")
 
 
-class Scripted(socketserver.BaseRequestHandler):
-    """A job server with a scripted answer."""
+class ScriptedHandler(socketserver.BaseRequestHandler):
+    """Sends a scripted answer to the first request."""
 
-    says: bytes = b""
+    answer: bytes = b""
 
     def handle(self) -> None:
         self.request.recv(1000)
-        self.request.sendall(self.says)
+        self.request.sendall(self.answer)
 
 
 @contextmanager
-def scripted_job_server(says: bytes) -> Iterator[str]:
+def scripted_job_server(answer: bytes) -> Iterator[str]:
     """Run a job server with a scripted answer and yield its address."""
-    handler = type("Handler", (Scripted,), {"says": says})
+    handler = type("Handler", (ScriptedHandler,), {"answer": answer})
     with socketserver.TCPServer(("127.0.0.1", 0), handler) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{serving.server_address[1]}"
         serving.shutdown()
 
 
-NASTY = "=x\x1b[31m\u202e\x9b\u2028\r$(echo oops)`echo oops`\"'\\x"
+MALICIOUS = "=x\x1b[31m\u202e\x9b\u2028\r$(echo oops)`echo oops`\"'\\x"
 
 
 @pytest.mark.parametrize("format_", ["table", "value", "csv", "json", "yaml"])
@@ -233,7 +229,7 @@ NASTY = "=x\x1b[31m\u202e\x9b\u2028\r$(echo oops)`echo oops`\"'\\x"
 def test_answers_of_a_malicious_job_server_are_escaped(
     format_: str, workers: bool
 ) -> None:
-    text = NASTY.replace("\r", "")
+    text = MALICIOUS.replace("\r", "")
     row = f"30 {text} {text} : {text}" if workers else f"{text}\t1\t0\t1"
     more = ["--workers"] if workers else []
     with scripted_job_server(f"{row}\n.\n".encode()) as address:
@@ -258,11 +254,17 @@ def test_wrong_answers_of_a_job_server_are_escaped() -> None:
     assert "oops" in done.stderr
 
 
-ANSWER = {"name": NASTY, NASTY: "x", "list": [NASTY], "n": None, "i": -1}
+ANSWER = {
+    "name": MALICIOUS,
+    MALICIOUS: "x",
+    "list": [MALICIOUS],
+    "n": None,
+    "i": -1,
+}
 
 
 @contextmanager
-def answering(answer: Mapping[str, object]) -> Iterator[str]:
+def fixed_answer_worker(answer: Mapping[str, object]) -> Iterator[str]:
     """Run a worker with a fixed answer; yield its job server's address."""
     program = (
         "import sys, gear; w = gear.Worker('w'); a = sys.argv;"
@@ -284,7 +286,7 @@ def answering(answer: Mapping[str, object]) -> Iterator[str]:
 
 @pytest.mark.parametrize("format_", [f for f in FORMATS if f != "csv"])
 def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
-    with answering(ANSWER) as address:
+    with fixed_answer_worker(ANSWER) as address:
         done = poolmgr(
             "--gearman-server", address, "submit", "-f", format_, "{}"
         )
@@ -292,7 +294,7 @@ def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
     assert done.returncode == 0, done.stderr
     assert harmless(done.stdout)
     if format_ in ("json", "yaml"):
-        # Programs get the exact text.
+        # Formats for programs keep the exact text.
         assert yaml.safe_load(done.stdout) == ANSWER
     if format_ == "shell":
         shell = subprocess.run(
@@ -303,22 +305,22 @@ def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
             timeout=20,
         )
         assert shell.stderr == ""
-        assert shell.stdout == f"{one_line(NASTY)}|None|-1|"
+        assert shell.stdout == f"{one_line(MALICIOUS)}|None|-1|"
 
 
 @pytest.fixture
 def cloud() -> Iterator[LoopbackCloud]:
     with LoopbackCloud() as cloud:
-        metadata = {"poolmgr_pool": NASTY, "poolmgr_state": "building"}
+        metadata = {"poolmgr_pool": MALICIOUS, "poolmgr_state": "building"}
         one = server(
-            name=NASTY,
+            name=MALICIOUS,
             status="ERROR",
-            fault={"message": NASTY},
+            fault={"message": MALICIOUS},
             created="2026-01-01T00:00:00Z",
-            metadata={**metadata, "poolmgr_unique": NASTY},
+            metadata={**metadata, "poolmgr_unique": MALICIOUS},
         )
         ip = floating_ip(
-            description=f"poolmgr pool={NASTY} state=building",
+            description=f"poolmgr pool={MALICIOUS} state=building",
             port_id="p",
             port_details={"device_id": one["id"]},
         )
@@ -336,7 +338,7 @@ def test_names_in_the_cloud_are_escaped(
     cloud: LoopbackCloud, tmp_path: Path, kind: str, format_: str
 ) -> None:
     clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
-    which = NASTY if kind == "device" else "198.18.0.2"
+    which = MALICIOUS if kind == "device" else "198.18.0.2"
     commands = [
         [kind, "list", "--all"],
         [kind, "show", which],
@@ -363,7 +365,7 @@ def test_names_in_the_cloud_are_escaped(
             cells = [cell for row in rows for cell in row]
             assert not any(cell.startswith(("=", "+", "@")) for cell in cells)
         if format_ == "shell":
-            # The words are displayed and not executed.
+            # The shell does not execute the embedded commands.
             shell = subprocess.run(
                 ["sh", "-c", done.stdout],
                 capture_output=True,
@@ -376,25 +378,25 @@ def test_names_in_the_cloud_are_escaped(
 @pytest.mark.parametrize(
     "args",
     [
-        ["build-ip", NASTY],
-        ["build-ip", "-f", NASTY],
-        [NASTY],
-        [f"--{NASTY}"],
-        ["--config-file", NASTY, "build-ip"],
-        ["--config-dir", NASTY, "build-ip"],
-        ["--driver", NASTY, "build-ip"],
-        ["--os-cloud", NASTY, "build-ip"],
-        ["--gearman-server", NASTY, "status"],
-        ["--log-file", f"/nowhere/{NASTY}", "build-ip"],
-        ["--driver", "fake", "delete-device", NASTY],
-        ["--driver", "fake", "delete-ip", NASTY],
-        ["--driver", "fake", "device", "list", "--older-than", NASTY],
-        ["--driver", "fake", "device", "show", NASTY],
-        ["--driver", "fake", "build-ip", "-c", NASTY],
-        ["--gearman-server", "127.0.0.1:1", "submit", NASTY],
-        ["help", NASTY],
+        ["build-ip", MALICIOUS],
+        ["build-ip", "-f", MALICIOUS],
+        [MALICIOUS],
+        [f"--{MALICIOUS}"],
+        ["--config-file", MALICIOUS, "build-ip"],
+        ["--config-dir", MALICIOUS, "build-ip"],
+        ["--driver", MALICIOUS, "build-ip"],
+        ["--os-cloud", MALICIOUS, "build-ip"],
+        ["--gearman-server", MALICIOUS, "status"],
+        ["--log-file", f"/nowhere/{MALICIOUS}", "build-ip"],
+        ["--driver", "fake", "delete-device", MALICIOUS],
+        ["--driver", "fake", "delete-ip", MALICIOUS],
+        ["--driver", "fake", "device", "list", "--older-than", MALICIOUS],
+        ["--driver", "fake", "device", "show", MALICIOUS],
+        ["--driver", "fake", "build-ip", "-c", MALICIOUS],
+        ["--gearman-server", "127.0.0.1:1", "submit", MALICIOUS],
+        ["help", MALICIOUS],
     ],
-    ids=lambda args: " ".join(args).replace(NASTY, "X"),
+    ids=lambda args: " ".join(args).replace(MALICIOUS, "X"),
 )
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
 def test_a_wrong_command_line_is_escaped(
@@ -422,7 +424,7 @@ def test_file_names_are_escaped(
 def test_a_malicious_fault_is_escaped_in_tables(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with contextlib.closing(FakeCloud(FakeSettings(state=str(state)))) as fake:
-        fake.create_device(NASTY, None, 20.0)
+        fake.create_device(MALICIOUS, None, 20.0)
 
     done = poolmgr(
         "--driver",
@@ -438,7 +440,7 @@ def test_a_malicious_fault_is_escaped_in_tables(tmp_path: Path) -> None:
     assert "oops" in done.stdout
 
 
-def test_a_safe_stream_supports_print_and_tracebacks() -> None:
+def test_an_escaping_stream_supports_print_and_tracebacks() -> None:
     inner = io.StringIO()
     stream = Stream(inner)
     write: Callable[[str], int] = stream.write

@@ -40,7 +40,7 @@ NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 def spellings(secret: str) -> set[str]:
     """Return the forms in which a secret might appear."""
     raw = secret.encode()
-    found = {
+    forms = {
         secret,
         quote(secret),
         quote(secret, safe=""),
@@ -49,22 +49,22 @@ def spellings(secret: str) -> set[str]:
         repr(secret)[1:-1],
         secret.replace("&", "&amp;").replace('"', "&quot;"),
         raw.hex(),
-        # Half of a secret is too much as well.
+        # Half of a secret is a leak, too.
         secret[:8],
         secret[-8:],
     }
     for before in (b"", b"x", b"xx"):
-        # For each alignment, the middle part, which no neighbour affects.
-        found.add(base64.b64encode(before + raw + b"xx").decode()[4:-8])
-    return found
+        # For each alignment, only the middle is independent of the rest.
+        forms.add(base64.b64encode(before + raw + b"xx").decode()[4:-8])
+    return forms
 
 
 def leaks(text: str, *more: str) -> list[str]:
     """Return the secrets that a text contains."""
-    wanted = {"gAAAAA", "adminPass", "PRIVATE KEY", *more}
+    secrets = {"gAAAAA", "adminPass", "PRIVATE KEY", *more}
     for secret in (PASSWORD, USER_DATA, PROXY):
-        wanted |= spellings(secret)
-    return sorted(each for each in wanted if each in text)
+        secrets |= spellings(secret)
+    return sorted(each for each in secrets if each in text)
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackCloud]:
 
 
 @dataclass
-class Place:
-    """A folder to run commands in, and all their output."""
+class CommandRunner:
+    """Runs commands in a folder and returns all their output."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,8 @@ class Place:
     def options(self, *more: str) -> list[str]:
         return ["--debug", "--log-file", str(self.log), *more]
 
-    def said(self) -> str:
+    def log_text(self) -> str:
+        """Return the text of the log file."""
         return self.log.read_text() if self.log.exists() else ""
 
     def run(self, *args: str, **environment: str) -> str:
@@ -97,19 +98,19 @@ class Place:
             *self.options(*args), **{**self.environment, **environment}
         )
         assert done.stderr or done.stdout
-        return done.stdout + done.stderr + self.said()
+        return done.stdout + done.stderr + self.log_text()
 
 
 @pytest.fixture
-def place(cloud: LoopbackCloud, tmp_path: Path) -> Place:
-    """Yield a place with the cloud's credentials in OS_ variables."""
+def runner(cloud: LoopbackCloud, tmp_path: Path) -> CommandRunner:
+    """Return a runner with the cloud's credentials in OS_ variables."""
     user_data = tmp_path / "user-data"
     user_data.write_text(f"#!/bin/sh\nPASSWORD={USER_DATA}\n")
-    given = {f"OS_{k.upper()}": v for k, v in cloud.credentials.items()}
-    return Place(
+    credentials = {f"OS_{k.upper()}": v for k, v in cloud.credentials.items()}
+    return CommandRunner(
         tmp_path,
         {
-            **given,
+            **credentials,
             "OS_NOVA__IMAGE": "tiny",
             "OS_NOVA__FLAVOR": "m1.nano",
             "OS_NOVA__NETWORKS": "private",
@@ -123,38 +124,38 @@ def place(cloud: LoopbackCloud, tmp_path: Path) -> Place:
     )
 
 
-def echoing(status: int, **rule: Any) -> Fault:
-    """Return an answer that contains the secrets in many forms."""
+def echo_secrets(status: int, **rule: Any) -> Fault:
+    """Return a fault whose answer contains the secrets in many forms."""
     user_data = ""
     if rule.get("path") == SERVERS:
         user_data = base64.b64encode(
             f"#!/bin/sh\nPASSWORD={USER_DATA}\n".encode() * 5
         ).decode()
     basic = base64.b64encode(f"demo:{PASSWORD}".encode()).decode()
-    said = (
+    message = (
         f"login of demo with {PASSWORD!r} / {quote(PASSWORD)} / {basic} at "
         f"http://demo:{PASSWORD}@keystone/ failed; Authorization: {basic}; "
         f"{quote_plus(PASSWORD)}; {user_data}"
     )
-    body = {"error": {"message": said, "code": status}}
+    body = {"error": {"message": message, "code": status}}
     return Fault(status=status, body=body, times=None, **rule)
 
 
-TROUBLE: dict[str, Callable[[], list[Fault]]] = {
+FAULTS: dict[str, Callable[[], list[Fault]]] = {
     "none": list,
-    "a token that is refused": lambda: [
+    "a refused token": lambda: [
         Fault(service="compute", status=401, times=None)
     ],
-    "a login that is refused": lambda: [
-        echoing(401, service="identity", method="POST")
+    "a refused login": lambda: [
+        echo_secrets(401, service="identity", method="POST")
     ],
-    "a login that fails": lambda: [echoing(500, service="identity")],
-    "calls that are refused": lambda: [echoing(403, service="compute")],
-    "calls that fail": lambda: [echoing(500, service="compute")],
-    "a creation that fails": lambda: [
-        echoing(500, method="POST", path=SERVERS)
+    "a failed login": lambda: [echo_secrets(500, service="identity")],
+    "refused calls": lambda: [echo_secrets(403, service="compute")],
+    "failed calls": lambda: [echo_secrets(500, service="compute")],
+    "a failed creation": lambda: [
+        echo_secrets(500, method="POST", path=SERVERS)
     ],
-    "a page": lambda: [
+    "an HTML page": lambda: [
         Fault(
             service="compute",
             status=502,
@@ -169,83 +170,87 @@ TROUBLE: dict[str, Callable[[], list[Fault]]] = {
         Fault(service="identity", truncate=True, times=None)
     ],
     "a reset": lambda: [Fault(service="compute", reset=True, times=None)],
-    "silence": lambda: [Fault(service="identity", hang=30.0, times=None)],
+    "a hung login": lambda: [Fault(service="identity", hang=30.0, times=None)],
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("case", FAULTS)
 def test_no_command_shows_a_secret(
-    cloud: LoopbackCloud, place: Place, trouble: str
+    cloud: LoopbackCloud, runner: CommandRunner, case: str
 ) -> None:
-    for fault in TROUBLE[trouble]():
+    for fault in FAULTS[case]():
         cloud.fault(fault)
 
     for command in (["check"], ["build-device"], ["delete-device", NAME]):
-        said = place.run(*command)
-        assert leaks(said) == [], said
+        output = runner.run(*command)
+        assert leaks(output) == [], output
 
 
-def test_no_secret_is_shown_when_the_cloud_is_down(place: Place) -> None:
+def test_no_secret_is_shown_when_the_cloud_is_down(
+    runner: CommandRunner,
+) -> None:
     url = f"http://127.0.0.1:{free_port()}/v3"
 
-    said = place.run("check", OS_AUTH_URL=url)
+    output = runner.run("check", OS_AUTH_URL=url)
 
-    assert "Connection refused" in said
-    assert leaks(said) == [], said
+    assert "Connection refused" in output
+    assert leaks(output) == [], output
 
 
 @pytest.mark.parametrize(
     "proxy", [f"http://u:{PROXY}@127.0.0.1:%d", f"http://u:{PROXY}@[bad"]
 )
-def test_a_proxy_password_is_not_shown(place: Place, proxy: str) -> None:
+def test_a_proxy_password_is_not_shown(
+    runner: CommandRunner, proxy: str
+) -> None:
     proxy = proxy.replace("%d", str(free_port()))
 
-    said = place.run(
+    output = runner.run(
         "check", http_proxy=proxy, OS_AUTH_URL="http://192.0.2.1:5000/v3"
     )
 
-    assert leaks(said) == [], said
+    assert leaks(output) == [], output
 
 
 @pytest.mark.parametrize("where", ["environment", "file", "clouds.yaml"])
 def test_a_password_in_an_address_is_refused_and_not_shown(
-    place: Place, where: str
+    runner: CommandRunner, where: str
 ) -> None:
     url = f"http://demo:{PROXY}@127.0.0.1:1/v3"
-    clouds = place.folder / "clouds.yaml"
+    clouds = runner.folder / "clouds.yaml"
     auth = {"auth_url": url, "username": "u", "password": PASSWORD}
     clouds.write_text(json.dumps({"clouds": {"x": {"auth": auth}}}))
-    config = place.folder / "poolmgr.conf"
+    config = runner.folder / "poolmgr.conf"
     config.write_text(
         f"[nova]\nauth_url = {url}\nusername = u\npassword = abcdefgh\n"
     )
-    said = {
-        "environment": lambda: place.run("check", OS_AUTH_URL=url),
-        "file": lambda: place.run("--config-file", str(config), "check"),
-        "clouds.yaml": lambda: place.run(
+    output = {
+        "environment": lambda: runner.run("check", OS_AUTH_URL=url),
+        "file": lambda: runner.run("--config-file", str(config), "check"),
+        "clouds.yaml": lambda: runner.run(
             "--os-cloud", "x", "check", OS_CLIENT_CONFIG_FILE=str(clouds)
         ),
     }[where]()
 
-    assert "auth_url must be an address like" in said
-    assert leaks(said) == [], said
+    assert "auth_url must be an address like" in output
+    assert leaks(output) == [], output
 
 
 @pytest.mark.parametrize(
-    "trouble", ["none", "a login that fails", "calls that fail", "broken JSON"]
+    "case", ["none", "a failed login", "failed calls", "broken JSON"]
 )
 def test_the_worker_shows_no_secret(
-    cloud: LoopbackCloud, place: Place, tmp_path: Path, trouble: str
+    cloud: LoopbackCloud, runner: CommandRunner, tmp_path: Path, case: str
 ) -> None:
     with gearmand() as server:
         process = Process(
-            place.options("--gearman-server", str(server.address), "worker"),
-            **place.environment,
+            runner.options("--gearman-server", str(server.address), "worker"),
+            **runner.environment,
         )
         try:
             process.wait_for("connected and registered")
             cloud.expire_tokens()
-            for fault in TROUBLE[trouble]():
+            for fault in FAULTS[case]():
                 cloud.fault(fault)
             answers = [
                 poolmgr(
@@ -260,12 +265,9 @@ def test_the_worker_shows_no_secret(
             process.end()
 
     assert all('"response"' in answer for answer in answers)
-    said = "".join([*process.lines, *answers, place.said()])
-    assert "action=BUILD_DEVICE" in place.said()
-    assert leaks(said) == [], said
-
-
-# -- configuration -----------------------------------------------------------
+    output = "".join([*process.lines, *answers, runner.log_text()])
+    assert "action=BUILD_DEVICE" in runner.log_text()
+    assert leaks(output) == [], output
 
 
 @pytest.mark.parametrize(
@@ -278,61 +280,60 @@ def test_the_worker_shows_no_secret(
         f"  {PROXY}",
     ],
 )
-def test_a_wrong_line_of_a_file_is_not_shown(place: Place, line: str) -> None:
-    config = place.folder / "poolmgr.conf"
+def test_a_wrong_line_of_a_file_is_not_shown(
+    runner: CommandRunner, line: str
+) -> None:
+    config = runner.folder / "poolmgr.conf"
     config.write_text(f"[nova]\n{line}\nauth_url = http://127.0.0.1:1/v3\n")
     if line.startswith("  "):
         config.write_text(f"{line}\n")
 
-    said = place.run("--config-file", str(config), "check")
+    output = runner.run("--config-file", str(config), "check")
 
-    assert "ConfigError" in said
-    assert leaks(said) == [], said
+    assert "ConfigError" in output
+    assert leaks(output) == [], output
 
 
 @pytest.mark.parametrize(
     "start", ["*", "&x *", "!", "!!python/name:", "%", "@"]
 )
 def test_a_password_with_yaml_syntax_is_not_shown(
-    place: Place, start: str
+    runner: CommandRunner, start: str
 ) -> None:
-    clouds = place.folder / "clouds.yaml"
+    clouds = runner.folder / "clouds.yaml"
     clouds.write_text(
         "clouds:\n  x:\n    auth:\n      auth_url: http://127.0.0.1:1/v3\n"
         f"      username: u\n      password: {start}{PROXY}\n"
     )
 
-    said = place.run(
+    output = runner.run(
         "--os-cloud", "x", "check", OS_CLIENT_CONFIG_FILE=str(clouds)
     )
 
-    assert leaks(said) == [], said
+    assert leaks(output) == [], output
 
 
-def test_the_content_of_a_key_is_not_shown(place: Place) -> None:
+def test_the_content_of_a_key_is_not_shown(runner: CommandRunner) -> None:
     authority = trustme.CA()
     key = authority.issue_cert("localhost").private_key_pem
-    path, ca = place.folder / "key.pem", place.folder / "ca.pem"
+    path, ca = runner.folder / "key.pem", runner.folder / "ca.pem"
     path.write_bytes(key.bytes())
     authority.cert_pem.write_to_path(str(ca))
-    config = place.folder / "poolmgr.conf"
+    config = runner.folder / "poolmgr.conf"
     config.write_text(
         f"[gearman]\nssl_ca = {ca}\nssl_cert = {path}\nssl_key = {path}\n"
     )
 
-    said = place.run(
+    output = runner.run(
         "--driver", "fake", "--config-file", str(config), "worker"
     )
 
-    assert "cannot be used (" in said
-    inside = key.bytes().decode().splitlines()[1][:40]
-    assert leaks(said, inside) == [], said
+    assert "cannot be used (" in output
+    content = key.bytes().decode().splitlines()[1][:40]
+    assert leaks(output, content) == [], output
 
 
-# -- bugs, and callers of the library ----------------------------------------
-
-
-class Talkative(FakeCloud):
+class LeakingDriver(FakeCloud):
     """A driver with a bug, whose error reveals secrets."""
 
     def find_devices(
@@ -349,16 +350,16 @@ def test_a_traceback_shows_no_secret(
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(make_record)
     try:
-        with PoolManager(Talkative(), settings) as manager:
+        with PoolManager(LeakingDriver(), settings) as manager:
             answer = manager.run({"action": "DELETE_DEVICE", "name": NAME})
     finally:
         logging.setLogRecordFactory(before)
 
     formatter = logging.Formatter("%(message)s")
-    said = "\n".join(map(formatter.format, caplog.records))
-    assert "Traceback" in said
-    assert "RuntimeError: cannot log in with ***\\x1b[2J" in said
-    assert leaks(said + json.dumps(answer)) == []
+    output = "\n".join(map(formatter.format, caplog.records))
+    assert "Traceback" in output
+    assert "RuntimeError: cannot log in with ***\\x1b[2J" in output
+    assert leaks(output + json.dumps(answer)) == []
 
 
 _LIBRARY = """
@@ -384,12 +385,12 @@ cloud.close()
 """
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("case", FAULTS)
 def test_sdk_debug_logs_show_no_secret(
-    cloud: LoopbackCloud, place: Place, trouble: str
+    cloud: LoopbackCloud, runner: CommandRunner, case: str
 ) -> None:
-    """Without the command line, nothing limits the SDK's loggers."""
-    for fault in TROUBLE[trouble]():
+    """The library does not limit the SDK's loggers; the commands do."""
+    for fault in FAULTS[case]():
         cloud.fault(fault)
 
     done = subprocess.run(
@@ -398,7 +399,7 @@ def test_sdk_debug_logs_show_no_secret(
             "-c",
             _LIBRARY,
             cloud.credentials["auth_url"],
-            place.environment["OS_NOVA__USER_DATA"],
+            runner.environment["OS_NOVA__USER_DATA"],
         ],
         input=PASSWORD,
         capture_output=True,
@@ -413,7 +414,7 @@ def test_sdk_debug_logs_show_no_secret(
 
 
 @pytest.mark.parametrize(
-    "given",
+    "credentials",
     [
         {"username": "u", "password": "planted-1-planted"},
         {
@@ -425,14 +426,15 @@ def test_sdk_debug_logs_show_no_secret(
     ],
     ids=["password", "application credential", "token"],
 )
-def test_every_kind_of_credentials_is_masked(given: dict[str, Any]) -> None:
-    NovaCloud(NovaSettings(auth_url="http://127.0.0.1:1", **given)).close()
+def test_every_kind_of_credentials_is_masked(
+    credentials: dict[str, Any],
+) -> None:
+    NovaCloud(
+        NovaSettings(auth_url="http://127.0.0.1:1", **credentials)
+    ).close()
 
-    secret = next(v for v in given.values() if v.startswith("planted"))
+    secret = next(v for v in credentials.values() if v.startswith("planted"))
     assert secrecy.masked(f"a {secret} b") == "a *** b"
-
-
-# -- the mask ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -443,7 +445,7 @@ def mask() -> secrecy.Mask:
 def test_a_secret_is_masked_in_every_spelling(mask: secrecy.Mask) -> None:
     mask.hide(PASSWORD)
     raw = PASSWORD.encode()
-    for spelled in (
+    for form in (
         PASSWORD,
         quote(PASSWORD),
         quote(PASSWORD, safe=""),
@@ -456,7 +458,7 @@ def test_a_secret_is_masked_in_every_spelling(mask: secrecy.Mask) -> None:
         *(base64.b64encode(raw + b":demo"[n:]).decode() for n in range(6)),
         base64.urlsafe_b64encode(b"??" + raw).decode(),
     ):
-        masked = mask.masked(f"a {spelled} b")
+        masked = mask.masked(f"a {form} b")
         assert "***" in masked
         assert leaks(masked) == []
 
@@ -464,8 +466,8 @@ def test_a_secret_is_masked_in_every_spelling(mask: secrecy.Mask) -> None:
 def test_shortened_text_contains_no_part_of_a_secret() -> None:
     secrecy.hide("hunter2-hunter2")
     for before in range(30):
-        said = one_line("x" * before + "hunter2-hunter2" + "y" * 50, 20)
-        assert "hunt" not in said
+        output = one_line("x" * before + "hunter2-hunter2" + "y" * 50, 20)
+        assert "hunt" not in output
 
 
 def test_old_tokens_are_forgotten_but_passwords_are_not(
@@ -475,8 +477,8 @@ def test_old_tokens_are_forgotten_but_passwords_are_not(
 
     mask.hide(*(f"token-{n:04}" for n in range(1000)), passing=True)
 
-    said = mask.masked("the-password token-0999 token-0000")
-    assert said == "*** *** token-0000"
+    output = mask.masked("the-password token-0999 token-0000")
+    assert output == "*** *** token-0000"
 
 
 def test_a_short_secret_is_masked_as_a_word_of_foreign_text(
@@ -549,13 +551,13 @@ def test_a_token_obtained_at_run_time_is_masked() -> None:
                 headers={"X-Subject-Token": token},
             )
         )
-        said = {"forbidden": {"message": f"{token} is no good"}}
-        cloud.fault(Fault("GET", DETAILS, status=403, body=said))
+        body = {"forbidden": {"message": f"{token} is invalid"}}
+        cloud.fault(Fault("GET", DETAILS, status=403, body=body))
 
         with pytest.raises(CloudRefused) as caught:
             driver.list_devices(10.0)
 
-    assert "*** is no good" in str(caught.value)
+    assert "*** is invalid" in str(caught.value)
 
 
 def test_an_unknown_password_in_an_address_is_masked() -> None:

@@ -48,17 +48,20 @@ def worker(server: JobServerProcess) -> Iterator[Process]:
         process.end()
 
 
-async def answers(address: Address, *payloads: bytes) -> list[object]:
+async def submit(address: Address, *payloads: bytes) -> list[object]:
     """Submit payloads concurrently and return the answers."""
     async with Client([address]) as client:
         jobs = [await client.submit(FUNCTION, each) for each in payloads]
         return [json.loads(await job.result(60.0)) for job in jobs]
 
 
-def memory(pid: int, what: str) -> int:
-    """Return a process's memory in MiB: VmRSS now, VmHWM at most so far."""
+def memory(pid: int, field: str) -> int:
+    """Return a process's memory in MiB.
+
+    :param field: VmRSS for the current value, VmHWM for the maximum
+    """
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(rf"{what}:\s+(\d+) kB", status)
+    found = re.search(rf"{field}:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) // 1024
 
@@ -67,35 +70,37 @@ def memory(pid: int, what: str) -> int:
 def test_too_long_payloads_are_answered_once(
     server: JobServerProcess, worker: Process, size: int
 ) -> None:
-    """This holds beyond the size limit of packets, too.
+    """Payloads beyond the size limit of packets are answered as well.
 
     If the worker closed the connection, the job server would redeliver this
     and all other jobs forever.
     """
     long = b'{"action": "BUILD_IP", "x": "' + b"x" * size * MIB + b'"}'
 
-    got = asyncio.run(answers(server.address, long, b'{"action": "BUILD_IP"}'))
+    received = asyncio.run(
+        submit(server.address, long, b'{"action": "BUILD_IP"}')
+    )
 
-    assert got[0] == {"response": "FAIL"}
-    assert isinstance(got[1], dict)
-    assert got[1]["response"] == "PASS"
+    assert received[0] == {"response": "FAIL"}
+    assert isinstance(received[1], dict)
+    assert received[1]["response"] == "PASS"
     assert not [line for line in worker.lines if "lost" in line]
 
 
 def test_long_payloads_take_memory_only_briefly(
     server: JobServerProcess, worker: Process
 ) -> None:
-    async def many(number: int) -> None:
+    async def submit_long(number: int) -> None:
         for _each in range(number):
-            got = await answers(server.address, b"[" * 10 * MIB)
-            assert got == [{"response": "FAIL"}]
+            received = await submit(server.address, b"[" * 10 * MIB)
+            assert received == [{"response": "FAIL"}]
 
-    asyncio.run(many(3))
+    asyncio.run(submit_long(3))
     before = memory(worker.pid, "VmRSS")
-    asyncio.run(many(20))
+    asyncio.run(submit_long(20))
 
     assert memory(worker.pid, "VmRSS") < before + 50
-    # The bytes themselves, and brief copies.
+    # The limit allows for one payload and brief copies of it.
     assert memory(worker.pid, "VmHWM") < before + 100
 
 
@@ -106,7 +111,7 @@ def test_prefetched_builds_have_a_size_limit(
     build = json.dumps({"action": "BUILD_DEVICE", "x": "x" * (MIB - 100)})
     short = json.dumps({"action": "BUILD_DEVICE"}).encode()
 
-    async def submit() -> None:
+    async def fill() -> None:
         async with Client([server.address]) as client:
             for _each in range(500):
                 await client.submit(FUNCTION, short)
@@ -114,17 +119,14 @@ def test_prefetched_builds_have_a_size_limit(
             before = memory(worker.pid, "VmRSS")
             for _each in range(200):
                 await client.submit(FUNCTION, build.encode())
-            # The others stay at the job server.
+            # Wait until the worker prefetches no more.
             last = -1
             while (now := memory(worker.pid, "VmRSS")) != last:
                 last = now
                 await asyncio.sleep(1.0)
             assert now < before + 64 + 60
 
-    asyncio.run(submit())
-
-
-# -- the parts ---------------------------------------------------------------
+    asyncio.run(fill())
 
 
 def test_prefetched_jobs_count_by_size() -> None:
@@ -153,15 +155,16 @@ def test_prefetched_jobs_count_by_size() -> None:
     slots.admit(three)
     assert not reserve()
 
-    slots.done(running)  # one starts
+    slots.done(running)
+    assert started == [running, one]
     assert not reserve()
-    slots.done(one)  # and three
+    slots.done(one)
     assert reserve()
     assert started == [running, one, three]
 
 
 @pytest.mark.parametrize("piece", [1, 7, 12, 100, 10_000])
-def test_too_long_jobs_are_cut(piece: int) -> None:
+def test_too_long_jobs_are_truncated(piece: int) -> None:
     parser = Parser(REQUEST, 50)
     long = encode(PacketType.JOB_ASSIGN_UNIQ, b"h", b"f", b"u", b"x" * 1000)
     next_ = encode(PacketType.NO_JOB)
@@ -180,13 +183,13 @@ def test_too_long_jobs_are_cut(piece: int) -> None:
     assert found[0].args == [b"h", b"f", b"u", b"x" * 44]
 
 
-def test_only_jobs_are_cut() -> None:
+def test_packets_other_than_jobs_are_not_truncated() -> None:
     parser = Parser(REQUEST, 50)
     with pytest.raises(ProtocolError, match="1000 bytes"):
         list(parser.feed(encode(PacketType.ECHO_REQ, b"x" * 1000)))
 
 
-def test_a_cut_job_must_have_all_arguments() -> None:
+def test_a_truncated_job_must_have_all_arguments() -> None:
     parser = Parser(REQUEST, 50)
     with pytest.raises(ProtocolError, match="arguments"):
         list(parser.feed(encode(PacketType.JOB_ASSIGN_UNIQ, b"x" * 1000)))
@@ -238,20 +241,20 @@ def test_malicious_payloads_get_one_answer(bomb: str) -> None:
     assert json.loads(sent) == answer
     assert answer["response"] in ("PASS", "FAIL")
     if answer["response"] == "PASS":
-        # The answer repeats the message.
-        given = json.loads(BOMBS[bomb])
-        assert {**answer, **given} == answer
+        # The answer contains the message.
+        sent_message = json.loads(BOMBS[bomb])
+        assert {**answer, **sent_message} == answer
 
 
 def test_the_worker_survives_all_malicious_payloads_together(
     server: JobServerProcess, worker: Process
 ) -> None:
-    got = asyncio.run(answers(server.address, *BOMBS.values()))
+    received = asyncio.run(submit(server.address, *BOMBS.values()))
 
-    for answer in got:
+    for answer in received:
         assert isinstance(answer, dict)
         assert answer["response"] in ("PASS", "FAIL")
     until(lambda: not any("Traceback" in line for line in worker.lines))
-    (well,) = asyncio.run(answers(server.address, b'{"action": "BUILD_IP"}'))
-    assert isinstance(well, dict)
-    assert well["response"] == "PASS"
+    (answer,) = asyncio.run(submit(server.address, b'{"action": "BUILD_IP"}'))
+    assert isinstance(answer, dict)
+    assert answer["response"] == "PASS"

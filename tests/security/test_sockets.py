@@ -27,33 +27,34 @@ def listening(pid: int) -> list[str]:
         try:
             socket = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
         except FileNotFoundError:
-            continue  # closed meanwhile
+            # It was closed after the listing.
+            continue
         if socket:
             inodes.add(socket[1])
-    found = []
+    addresses = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
         path = Path(f"/proc/{pid}/net/{table}")
         rows = path.read_text().splitlines()[1:] if path.exists() else []
         for row in map(str.split, rows):
-            waits = row[3] == LISTENS or table.startswith("udp")
-            if waits and row[9] in inodes:
-                found.append(row[1].partition(":")[0])
-    return found
+            listens = row[3] == LISTENS or table.startswith("udp")
+            if listens and row[9] in inodes:
+                addresses.append(row[1].partition(":")[0])
+    return addresses
 
 
 @contextmanager
-def process(args: Sequence[str]) -> Iterator[int]:
+def running(args: Sequence[str]) -> Iterator[int]:
     """Run a process and yield its id."""
-    running = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *args],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield running.pid
+        yield process.pid
     finally:
-        running.kill()
-        running.wait()
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def process(args: Sequence[str]) -> Iterator[int]:
     ids=lambda args: args[1],
 )
 def test_servers_listen_on_loopback(args: list[str]) -> None:
-    with process(args) as pid:
+    with running(args) as pid:
         until(lambda: listening(pid))
 
         assert set(listening(pid)) == {LOOPBACK}
@@ -85,19 +86,19 @@ def test_a_worker_listens_only_on_loopback(
         args += ["--driver", "fake", "--gearman-server"]
         log = tmp_path / "log"
         args += [str(job_server.address), "--log-file", str(log), "worker"]
-        with process(args) as pid:
+        with running(args) as pid:
             until(lambda: log.exists() and "registered" in log.read_text())
 
             assert set(listening(pid)) == expected
 
 
 def test_listening_on_all_addresses_is_detected() -> None:
-    """This shows that the test above can fail."""
+    """This proves that the tests above can fail."""
     program = (
         "import socket, time; s = socket.socket(); s.bind(('', 0));"
         "s.listen(); time.sleep(60)"
     )
-    with process(["-c", program]) as pid:
+    with running(["-c", program]) as pid:
         until(lambda: listening(pid))
 
         assert listening(pid) == ["00000000"]
