@@ -197,7 +197,9 @@ def test_an_async_program_can_use_an_async_manager() -> None:
             answer = await manager.run(b'{"action": "BUILD_IP"}')
         closed = await manager.run(BUILD)
         assert closed["response"] == "FAIL"
-        return len({each["name"] for each in devices}), str(answer["response"])
+        return len({device["name"] for device in devices}), str(
+            answer["response"]
+        )
 
     threads = threading.active_count()
 

@@ -55,15 +55,16 @@ def action_from(
 @pytest.fixture
 def make_manager(cloud: FakeCloud) -> Iterator[Callable[..., PoolManager]]:
     """Yield a function that makes managers with an additional action, ACT."""
-    made: list[PoolManager] = []
+    managers: list[PoolManager] = []
 
     def make(action: type[Action[Any]], **settings: Any) -> PoolManager:
         pool = PoolSettings(explain_failures=True, **settings)
-        made.append(PoolManager(cloud, pool, actions={"ACT": action}))
-        return made[-1]
+        manager = PoolManager(cloud, pool, actions={"ACT": action})
+        managers.append(manager)
+        return manager
 
     yield make
-    for manager in made:
+    for manager in managers:
         manager.close()
 
 
@@ -468,7 +469,7 @@ def test_every_job_is_answered_while_the_manager_closes(
         running = [threads.submit(run_until_closed) for _ in range(4)]
         start.wait()
         manager.close()
-        assert all(each.result(30.0) for each in running)
+        assert all(future.result(30.0) for future in running)
 
 
 def test_the_fields_of_a_plugin_action_are_checked(
@@ -581,13 +582,13 @@ def test_objects_without_a_json_form_do_not_break_the_answer(
     manager = make_manager(action_from(lambda context: {}))
     unprintable = Unprintable()
 
-    for each in (
+    for sent in (
         {"action": unprintable},
         {"action": "ACT", "x": unprintable},
         {"action": "ACT", "x": circular_list()},
         {"action": "ACT", 5: 1},
     ):
-        assert manager.run(each)["response"] == "FAIL"
+        assert manager.run(sent)["response"] == "FAIL"
     assert manager.run({"action": "ACT", "x": {1, 2}})["response"] == "PASS"
 
 
@@ -666,7 +667,7 @@ def test_running_lists_the_jobs_and_their_deliveries(
     for submission in (first, second, other):
         submission.future.result(10.0)
 
-    assert [(each.job.unique, each.deliveries) for each in running] == [
+    assert [(run.job.unique, run.deliveries) for run in running] == [
         ("u", 2),
         ("v", 1),
     ]
@@ -744,10 +745,10 @@ def test_a_resource_that_another_worker_took_over_stays_handed_over(
 ) -> None:
     manager = PoolManager(cloud)
     first = manager.submit({"action": action}, Job("u", "H:a:1"))
-    made = first.future.result(10.0)
+    outcome = first.future.result(10.0)
     # The job server has delivered the job again, to another worker.
     again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
-    assert again == made.answer
+    assert again == outcome.answer
 
     follow_up(first)
     manager.close()
@@ -764,7 +765,7 @@ def test_the_resource_of_an_undelivered_answer_is_left_for_a_redelivery(
 ) -> None:
     manager = PoolManager(cloud)
     first = manager.submit({"action": action}, Job("u", "H:a:7"))
-    made = first.future.result(10.0)
+    outcome = first.future.result(10.0)
 
     first.undelivered(sent)
     manager.close()
@@ -772,7 +773,7 @@ def test_the_resource_of_an_undelivered_answer_is_left_for_a_redelivery(
     assert states(cloud) == [state]
     # A restarted job server gives the job another handle.
     again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
-    assert again == made.answer
+    assert again == outcome.answer
     assert states(cloud) == ["handed over"]
 
 
@@ -804,8 +805,8 @@ class EndlessBoots(FakeCloud):
     def create_device(
         self, name: str, mark: Mark | None, timeout: float
     ) -> Device:
-        made = super().create_device(name, mark, timeout)
-        return replace(made, status="building", address=None)
+        device = super().create_device(name, mark, timeout)
+        return replace(device, status="building", address=None)
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
         return Poll((), {device.id for device in devices})

@@ -49,7 +49,7 @@ def now() -> float:
 
 def states(driver: ScriptedDriver) -> list[str]:
     """Return the states in the devices' marks."""
-    return [each.mark.state for each in driver.devices.values() if each.mark]
+    return [d.mark.state for d in driver.devices.values() if d.mark]
 
 
 async def code(delivery: Delivery) -> str:
@@ -427,6 +427,6 @@ async def test_a_thousand_waiting_builds_share_their_polls(
     deliveries = [manager.submit(BUILD) for _job in range(1000)]
     outcomes = [await job.future for job in deliveries]
 
-    assert {each.answer["response"] for each in outcomes} == {"PASS"}
-    assert len({each.answer["name"] for each in outcomes}) == 1000
+    assert {outcome.answer["response"] for outcome in outcomes} == {"PASS"}
+    assert len({outcome.answer["name"] for outcome in outcomes}) == 1000
     assert driver.calls.count("poll") < 400
