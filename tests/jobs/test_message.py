@@ -63,7 +63,7 @@ def test_commas_inside_strings_are_kept() -> None:
         (b'{"a": -Infinity}', "not JSON"),
         (b'{"a": 1e999}', "not JSON"),
         (b"[" * 500_000, "not JSON"),
-        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON|nested"),
         (b'{"a":' * 101 + b"1" + b"}" * 101, "deeper than 100"),
         (b" " * (10 * 1024 * 1024), "at most 1048576"),
         (5, "not int"),

@@ -68,7 +68,10 @@ class FakeCloud(Driver):
         try:
             with _SQLITE:
                 self._db = sqlite3.connect(
-                    path, 30.0, isolation_level=None, check_same_thread=False
+                    path,
+                    timeout=30.0,
+                    isolation_level=None,
+                    check_same_thread=False,
                 )
                 self._db.executescript(_TABLES)
         except sqlite3.Error as error:
