@@ -15,6 +15,7 @@ from poolmgr.errors import PoolmgrError, Stopped
 from poolmgr.ownership import Job, Mark
 from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
+from poolmgr.text import words_of
 from poolmgr.tracing import RequestContext
 
 #: Asks a job server whether it has lost a worker with the job.
@@ -92,12 +93,12 @@ class JobContext:
 
         Calls to the cloud do this themselves.
         """
-        self._run.trace.doing = what
+        self._run.trace.doing = words_of(what)
 
     def failing(self, error: PoolmgrError) -> None:
         """Set the error before a retry, for the reason of a FAIL at the
         deadline."""
-        self._run.trace.trouble = error
+        self._run.trace.trouble = known(error, "the action")
 
     def report(self, done: int, total: int) -> None:
         """Report the job's progress to its clients.

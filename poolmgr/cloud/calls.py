@@ -44,6 +44,7 @@ class Calls:
     :ivar driver: the driver
     :ivar pace: how long to wait
     :ivar circuits: the circuit breakers
+    :ivar tasks: the tasks of :meth:`own` that have not ended
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Calls:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight: set[Call[Any]] = set()
         self._returned_at = -math.inf
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._observer = observer or Observer()
         self._driver_reports = False
@@ -99,14 +100,22 @@ class Calls:
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine in a task that is not cancelled with its caller."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return task
 
     async def settle(self) -> None:
-        """Wait until all tasks of :meth:`own` have ended."""
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        """Wait until all tasks of :meth:`own` have ended.
+
+        A task that does not end in the time of a clean-up is left, because it
+        may be that of a plugin that hangs.
+        """
+        # The end of its time cancels a task, but not its call in flight.
+        seconds = self.pace.clean_up + self._timeout + 2 * _GRACE
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.tasks:
+                    await asyncio.wait(tuple(self.tasks))
 
     async def ask(
         self,

@@ -30,9 +30,9 @@ class Creation(Generic[T]):
     """The creation of one resource.
 
     A request whose answer is lost may take effect, even later.  So before the
-    request is repeated, its result is searched for.  If the creation fails or
-    is cancelled, what was created is deleted, unless the job was abandoned:
-    then another worker may have found it.
+    request is repeated, its result is searched for.  In the end everything
+    but the result is deleted, unless the job was abandoned: then another
+    worker may have found it.
 
     :param calls: calls the driver
     :param what: the resource, for the log
@@ -49,9 +49,10 @@ class Creation(Generic[T]):
 
     def __post_init__(self) -> None:
         self._context = current() or RequestContext()
-        self._created: list[T] = []
+        self._created: dict[str, T] = {}
         self._is_unknown = False  # whether a request has created something
-        self._has_failed = False
+        self._has_ended = False
+        self._result = ""  # the id of the resource that is kept
 
     async def run(self) -> T:
         """Create the resource.
@@ -60,35 +61,42 @@ class Creation(Generic[T]):
         :raises CloudError: the cloud refuses
         """
         try:
-            for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
-                try:
-                    return await self.create(on_created=self._note)
-                except OutcomeUnknown as error:
-                    unknown = error
-                LOG.warning("%s; checking whether it was created", unknown)
-                await pause_before_retry(unknown, pause)
-                for resource in (*self._created, *await self.find()):
-                    LOG.info("%s was created", self.what)
-                    return resource
-            raise unknown
+            result = await self._create()
         except BaseException:
-            self._has_failed = True
+            self._has_ended = True
             if self._created or self._is_unknown:
                 await asyncio.shield(self.calls.own(self._clean_up()))
             raise
+        self._has_ended, self._result = True, result.id
+        if self._is_unknown:  # an earlier request may have taken effect
+            self.calls.own(self._clean_up())
+        return result
+
+    async def _create(self) -> T:
+        for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
+            try:
+                return await self.create(on_created=self._note)
+            except OutcomeUnknown as error:
+                unknown = error
+            LOG.warning("%s; checking whether it was created", unknown)
+            await pause_before_retry(unknown, pause)
+            for resource in (*self._created.values(), *await self.find()):
+                LOG.info("%s was created", self.what)
+                return resource
+        raise unknown
 
     def _note(self, resource: T | None) -> None:
         """Note the result of a request, which may come late."""
         if resource is None:
             self._is_unknown = True
         else:
-            self._created.append(resource)
-        if self._has_failed:
+            self._created[resource.id] = resource
+        if self._has_ended:
             LOG.warning("%s may have been created after all", self.what)
             self.calls.own(self._clean_up())
 
     async def _clean_up(self) -> None:
-        """Delete the resources that were created."""
+        """Delete the resources that were created, except the result."""
         context = RequestContext(request_id=self._context.request_id)
         try:
             with bound(context):
@@ -96,7 +104,7 @@ class Creation(Generic[T]):
                     # Known resources first, because a cloud that cannot list
                     # them may still delete them.
                     while self._created:
-                        await self._discard(self._created.pop())
+                        await self._discard(self._created.popitem()[1])
                     found = await self.find() if self._is_unknown else ()
                     for resource in found:
                         await self._discard(resource)
@@ -104,6 +112,8 @@ class Creation(Generic[T]):
             LOG.warning("%s may still exist: %s", self.what, error)
 
     async def _discard(self, resource: T) -> None:
+        if resource.id == self._result:
+            return
         taken = resource.mark is not None and resource.mark.taken > 0
         if taken or self._context.abandoned:
             # Another worker has it, or may have it.

@@ -177,13 +177,13 @@ class AsyncPoolManager:
     @property
     def is_idle(self) -> bool:
         """Whether no action runs, not even one whose job was answered."""
-        return not self._tasks
+        return not (self._tasks or self.cloud.calls.tasks)
 
     async def close(self) -> None:
         """Cancel all jobs, let them clean up, and close the driver if the
         manager created it.
 
-        A job that does not end in its clean-up time is abandoned.
+        An action that does not end in its clean-up time is abandoned.
         """
         self.stop()
         self._refuse = Closed

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poolmgr import errors
-from poolmgr.actions.base import Action, parse_request
+from poolmgr.actions.base import Action, defect, parse_request
 from poolmgr.events import Outcome
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import FAIL, PASS, Message
@@ -62,6 +62,9 @@ class JobRequest:
             # As text, because 1, 1.0 and True are equal in Python.
             asked.content = json.dumps(fields, sort_keys=True, default=repr)
             asked.action = action = _find(fields.get("action"), actions)
+            # A class may have changed since it was loaded.
+            if (wrong := defect(action)) is not None:
+                raise errors.PluginBroken(f"action {action.__name__}: {wrong}")
             asked.timeout = _timeout(action, settings)
             asked.cleanup_time = action.cleanup_time
             asked.request = parse_request(action, fields)
@@ -110,13 +113,18 @@ class JobRequest:
         """
         reason = words_of(error)
         handed_back = isinstance(error, errors.DeviceNotDeleted)
-        added = wire.snapshot(error.answer) if handed_back else {}
+        added = dict(error.answer) if handed_back else {}
         if self.settings.explain_failures:
             added["error"] = {
                 "code": error.code,
                 "message": reason,
                 "retryable": error.retryable,
             }
+        try:
+            added = wire.snapshot(added)
+        except BaseException as wrong:
+            what = f"{self.title} raised {told(error)}: {told(wrong)}"
+            return self.fail(errors.PluginFailed(what))
         answers = self.action.answers if self.action else ()
         own = {k: v for k, v in self.fields.items() if k not in answers}
         answer = {**own, **added, "response": FAIL}

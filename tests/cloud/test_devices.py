@@ -127,6 +127,41 @@ async def test_a_creation_is_requested_three_times_at_most() -> None:
     assert driver.calls.count("create_device") == 3
 
 
+async def test_a_duplicate_of_a_new_device_is_deleted() -> None:
+    driver = ScriptedDriver()
+    driver.after["create_device"] = [OutcomeUnknown("lost")]
+    driver.seconds["create_device"] = 1.0
+    driver.hidden = {"1"}  # the cloud may not show a new device yet
+    cloud = cloud_of(driver)
+    creating = asyncio.create_task(cloud.create_device("libra-1", MARK))
+    while driver.calls.count("create_device") < 2:
+        await asyncio.sleep(0.01)
+    driver.hidden.clear()
+
+    created = await creating
+
+    await cloud.calls.settle()
+    assert list(driver.devices) == [created.id]
+
+
+async def test_a_duplicate_that_is_created_later_is_deleted() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 200.0
+    driver.hidden = {"1"}
+    cloud = cloud_of(driver)
+    creating = asyncio.create_task(cloud.create_device("libra-1", MARK))
+    await asyncio.sleep(1.0)
+    driver.seconds["create_device"] = 1.0
+
+    created = await creating
+
+    assert list(driver.devices) == ["1", created.id]
+    driver.hidden.clear()
+    await asyncio.sleep(200.0)
+    await cloud.calls.settle()
+    assert list(driver.devices) == [created.id]
+
+
 async def test_a_device_created_by_a_hung_call_is_deleted() -> None:
     driver = ScriptedDriver()
     driver.seconds["create_device"] = 200.0
