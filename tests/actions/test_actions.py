@@ -228,9 +228,9 @@ def test_a_creation_whose_answer_is_lost_is_found(action: str) -> None:
     answer = run(PoolManager(cloud), action)
 
     assert answer["response"] == "PASS"
-    made = [device.name for device in cloud.list_devices(TIMEOUT)]
-    made += [ip.address for ip in cloud.list_ips(TIMEOUT)]
-    assert made == [answer.get("name") or answer["ip"]]
+    created = [device.name for device in cloud.list_devices(TIMEOUT)]
+    created += [ip.address for ip in cloud.list_ips(TIMEOUT)]
+    assert created == [answer.get("name") or answer["ip"]]
 
 
 class Unmarkable(FakeCloud):

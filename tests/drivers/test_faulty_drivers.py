@@ -145,9 +145,9 @@ def test_a_poll_with_a_wrong_result_is_repeated(
 
     driver.poll = fail_once  # type: ignore[method-assign, assignment]
     with open_cloud(driver, timeout=60.0) as cloud:
-        made = cloud.create_device("libra-1", Mark.for_job("p", Job("j")))
+        device = cloud.create_device("libra-1", Mark.for_job("p", Job("j")))
 
-        assert cloud.wait_ready(made).ready
+        assert cloud.wait_ready(device).ready
 
     assert "driver FakeCloud: poll: TypeError: its result is" in caplog.text
 

@@ -53,9 +53,9 @@ class ConfigFolder:
         """
         entry = {"auth": {**self.auth, **(auth or {})}, **cloud}
         file = self.path / "clouds.yaml"
-        file.write_text(json.dumps({"clouds": {"there": entry}}))
+        file.write_text(json.dumps({"clouds": {"mycloud": entry}}))
         file.chmod(0o600)
-        self._write("cloud = there", conf)
+        self._write("cloud = mycloud", conf)
         return {"OS_CLIENT_CONFIG_FILE": str(file)}
 
     def use_options(self, **options: Any) -> dict[str, str]:

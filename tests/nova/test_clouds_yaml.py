@@ -95,7 +95,7 @@ def test_a_numeric_password_is_not_shown(
 ) -> None:
     output = folder.fails(folder.use_clouds_yaml({"password": 12345678}))
 
-    assert "clouds.yaml: clouds.there" in output
+    assert "clouds.yaml: clouds.mycloud" in output
     assert "12345678" not in output
 
 
@@ -113,7 +113,7 @@ def test_a_value_refused_by_the_sdk_is_reported_with_its_origin(
 ) -> None:
     output = folder.fails(folder.use_clouds_yaml(**cloud))
 
-    assert "clouds.yaml: clouds.there: " in output
+    assert "clouds.yaml: clouds.mycloud: " in output
     assert problem in output
     assert "Error" not in output
 
@@ -126,7 +126,7 @@ def test_a_missing_credential_is_reported(
 
     output = folder.fails(folder.use_clouds_yaml())
 
-    assert "clouds.yaml: clouds.there" in output
+    assert "clouds.yaml: clouds.mycloud" in output
     assert name in output
     assert "Error" not in output
 
@@ -138,7 +138,7 @@ def test_a_password_in_auth_url_is_refused_with_its_origin(
     problem = "auth_url must be an address like"
 
     output = folder.fails(folder.use_clouds_yaml({"auth_url": url}))
-    assert f"clouds.yaml: clouds.there: {problem}" in output
+    assert f"clouds.yaml: clouds.mycloud: {problem}" in output
     assert "geheimnis" not in json.dumps(output)
 
     output = folder.fails(folder.use_openrc(OS_AUTH_URL=url))

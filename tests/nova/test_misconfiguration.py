@@ -43,7 +43,7 @@ def test_an_invalid_auth_url_is_reported_with_its_origin(
         shown = "the variables OS_*: auth_url"
     else:
         environment = folder.use_clouds_yaml({"auth_url": url})
-        shown = "clouds.yaml: clouds.there: auth_url"
+        shown = "clouds.yaml: clouds.mycloud: auth_url"
 
     output = folder.fails(environment)
 
@@ -84,7 +84,7 @@ def test_an_unsupported_auth_type_is_reported(folder: ConfigFolder) -> None:
         "build-device",
     )
 
-    assert "clouds.yaml: clouds.there: auth_type" in output
+    assert "clouds.yaml: clouds.mycloud: auth_type" in output
 
 
 # -- the catalog -------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_a_login_without_a_project_is_reported(
         folder.use_clouds_yaml(), "check", "worker", "build-device"
     )
 
-    assert "clouds.yaml: clouds.there: the login is for no project" in output
+    assert "clouds.yaml: clouds.mycloud: the login is for no project" in output
 
 
 # -- microversions ------------------------------------------------------------

@@ -44,17 +44,17 @@ def test_a_failing_cloud_gets_few_calls_and_is_used_once_it_recovers(
         pool.fault(switch.fault(service=service, **effect))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
     until(lambda: any(b.open for b in pool.circuits.calls.values()))
-    begun, before = time.monotonic(), len(pool.cloud.calls)
+    start, before = time.monotonic(), len(pool.cloud.calls)
 
     # A short job is answered by its deadline, with the cloud's reason.
     reason = pool.fails(
         "ASSIGN_IP", "cloud_unavailable", ip=ip["ip"], name=device["name"]
     )
     assert "floatingips" in reason or "servers" in reason
-    until(lambda: time.monotonic() - begun > 2.0)
+    until(lambda: time.monotonic() - start > 2.0)
     # Two services, reading and writing; each makes two attempts, one of them
     # for a short job, and then pauses for a quarter of a second or longer.
-    elapsed = time.monotonic() - begun
+    elapsed = time.monotonic() - start
     assert len(pool.cloud.calls) - before <= 4 * 2 * elapsed / 0.25 + 8
     switch.on = False
 
@@ -113,12 +113,12 @@ def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
         with refusing(port) as refuser:
             jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
             until(lambda: pool.stuck)
-            begun, before = time.monotonic(), refuser.count
+            start, before = time.monotonic(), refuser.count
             error = error_of(pool.run("BUILD_IP"))
-            until(lambda: time.monotonic() - begun > 4.0)
+            until(lambda: time.monotonic() - start > 4.0)
             # Reading and creating, each for builds and for the short job, and
             # a login for each, with pauses of a quarter of a second or more.
-            elapsed = time.monotonic() - begun
+            elapsed = time.monotonic() - start
             assert refuser.count - before <= 8 * (elapsed / 0.25 + 2)
     else:
         jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]

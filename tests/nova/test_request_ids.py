@@ -16,7 +16,7 @@ REQUEST_ID = re.compile(
 )
 
 
-def fault_id(call: Call) -> str | None:
+def request_id_of(call: Call) -> str | None:
     """Return the global request id of a call."""
     return call.headers.get("X-OpenStack-Request-Id")
 
@@ -44,7 +44,7 @@ def calls_with(cloud: LoopbackCloud, request_id: str) -> set[str]:
     return {
         f"{call.method} /{call.path.split('/')[1]}"
         for call in cloud.calls
-        if fault_id(call) == request_id
+        if request_id_of(call) == request_id
     }
 
 
@@ -61,7 +61,7 @@ def test_a_job_logs_the_request_id_of_its_calls(
     calls = pool.cloud.calls[before:]
     assign_id = logged_id(caplog, "ASSIGN_IP")
     assert {call.service for call in calls} == {"compute", "network"}
-    assert {fault_id(call) for call in calls} == {assign_id}
+    assert {request_id_of(call) for call in calls} == {assign_id}
     build_ids = [logged_id(caplog, f"BUILD_{x}") for x in ("DEVICE", "IP")]
     assert "POST /floatingips" in calls_with(pool.cloud, build_ids[1])
     assert len({assign_id, *build_ids}) == 3
@@ -76,7 +76,7 @@ def test_each_poll_of_booting_devices_has_its_own_request_id(
 
     build_id = logged_id(caplog, "BUILD_DEVICE", name)
     assert "POST /servers" in calls_with(pool.cloud, build_id)
-    polls = [fault_id(c) for c in pool.cloud.calls if c.path == DETAILS]
+    polls = [request_id_of(c) for c in pool.cloud.calls if c.path == DETAILS]
     others = [each for each in polls if each != build_id]
     assert len(others) >= 2
     assert len(set(others)) == len(others)
@@ -112,7 +112,7 @@ def test_jobs_that_share_a_lookup_log_its_request_id(
     first_lookup = next(
         c for c in pool.cloud.calls[before:] if c.path == DETAILS
     )
-    assert f" request={fault_id(first_lookup)}" in caplog.text
+    assert f" request={request_id_of(first_lookup)}" in caplog.text
 
 
 def test_the_clouds_request_id_of_a_failed_call_is_in_the_reason(
@@ -145,7 +145,9 @@ def test_a_command_uses_one_request_id(
     done = poolmgr("device", "list", **environment)
 
     assert done.returncode == 0, done.stderr
-    ids = {fault_id(c) for c in cloud.calls if c.service == "compute"} - {None}
+    ids = {request_id_of(c) for c in cloud.calls if c.service == "compute"} - {
+        None
+    }
     (one,) = ids
     assert one is not None
     assert REQUEST_ID.fullmatch(one)

@@ -107,6 +107,6 @@ def test_polls_that_need_several_calls_are_further_apart(
     until(lambda: len(poll_times()) >= 5, 60)
 
     # Five calls make a poll, so five times the tests' poll interval passes
-    # between two polls. The first polls are nearer.
+    # between two polls. The first polls are closer.
     assert min(b - a for a, b in pairwise(poll_times()[2:])) > 0.2
     pool.manager.stop()
