@@ -11,10 +11,9 @@ from typing import Any
 import gear
 import pytest
 
+from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess
 from tests.processes import worker
-
-FUNCTION = "libra_pool_mgm"
 
 #: Submits a batch with python-gearman 2.0.2 as Libra's Admin API does.
 PYTHON_2_CLIENT = """

@@ -86,27 +86,25 @@ def test_a_short_job_starts_while_builds_wait() -> None:
     assert worker.load == (1, 1, 49)
 
 
-def test_waiting_builds_start_in_their_order() -> None:
+@pytest.mark.parametrize(
+    ("priorities", "order"),
+    [
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, "abcd"),
+        ({"a": 1, "b": 2, "c": 1, "d": 0}, "adcb"),
+    ],
+)
+def test_waiting_builds_start_by_priority_and_then_in_order(
+    priorities: dict[str, int], order: str
+) -> None:
     worker = Slots(long=1, short=1, held=10)
-    for number in range(3):
-        worker.admit(assigned(f"build {number}"))
-
-    worker.end_build()
-    worker.end_build()
-
-    assert worker.started == ["build 0", "build 1", "build 2"]
-    assert worker.load == (1, 0, 0)
-
-
-def test_waiting_builds_start_by_priority() -> None:
-    worker = Slots(long=1, short=1, held=10)
-    for job, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 0)):
-        worker.admit(assigned(job, priority))
+    for name, priority in priorities.items():
+        worker.admit(assigned(name, priority))
 
     for _each in range(3):
         worker.end_build()
 
-    assert worker.started == ["a", "d", "c", "b"]
+    assert worker.started == [*order]
+    assert worker.load == (1, 0, 0)
 
 
 def test_no_job_is_grabbed_without_a_slot_for_either_kind() -> None:
@@ -132,16 +130,16 @@ def test_a_slot_can_be_reserved_only_once() -> None:
 
 def test_a_waiting_job_is_dropped_when_its_connection_is_lost() -> None:
     worker = Slots(long=1, short=1, held=10)
-    jobs = a, b, _c = [assigned(name) for name in "abc"]
-    worker.admit(*jobs)
+    running, lost, kept = map(assigned, ("running", "lost", "kept"))
+    worker.admit(running, lost, kept)
 
-    worker.slots.lose(b)
-    worker.slots.lose(a)
-    assert worker.slots.lost == {a}
+    worker.slots.lose(lost)
+    worker.slots.lose(running)
+    assert worker.slots.lost == {running}
 
     worker.end_build()
     worker.end_build()
-    assert worker.started == ["a", "c"]
+    assert worker.started == ["running", "kept"]
 
 
 def test_no_waiting_build_starts_while_the_slots_are_paused() -> None:

@@ -197,7 +197,7 @@ def test_unsupported_notify_sockets_are_ignored(address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}).send("READY=1")
 
 
-def test_an_unread_notify_sockdoes_not_block_the_worker() -> None:
+def test_an_unread_notify_socket_does_not_block_the_worker() -> None:
     with notify_socket() as manager:
         notifier = Notifier({"NOTIFY_SOCKET": manager.name})
         for _ in range(2000):  # more than fit into a socket's queue

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.asking import asked
 from tests.clouds import nova_group
 from tests.environments import ROOT
 from tests.jobservers import JobServerProcess, gearmand
+from tests.matrix.batches import BUILD, BUILD_IP, ask, batch
+from tests.matrix.logs import passed
 from tests.polling import until
 from tests.processes import Process, poolmgr
 from tests.wanted import go_without
@@ -25,8 +26,7 @@ from tests.wanted import go_without
 pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
 
 OLD_COMMIT = "91cbe37"
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
+
 
 #: The command prefix that runs this version.
 NEW: Sequence[str] = ()
@@ -107,24 +107,16 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
         yield Pool(cloud, server, tmp_path)
 
 
-def count_passes(process: Process) -> int:
-    """Return how many jobs a worker has answered with PASS."""
-    return sum("outcome=PASS" in line for line in process.lines)
-
-
 def test_both_versions_serve_one_queue(pool: Pool, old: Sequence[str]) -> None:
     with pool.worker(old) as old_worker, pool.worker(NEW) as new_worker:
-        jobs = [BUILD] * 30 + [BUILD_IP] * 10
-        answers = asked(pool.server.address, *jobs)()
-        assert {answer["response"] for answer in answers} == {"PASS"}
-        until(
-            lambda: (
-                count_passes(old_worker) + count_passes(new_worker)
-                == len(jobs)
-            )
-        )
-        assert count_passes(old_worker)
-        assert count_passes(new_worker)
+        with batch(
+            pool.server.address, [BUILD] * 30 + [BUILD_IP] * 10
+        ) as jobs:
+            answers = jobs.passes()
+        uniques = {*jobs.uniques}
+        until(lambda: passed(old_worker) | passed(new_worker) == uniques)
+        assert passed(old_worker)
+        assert passed(new_worker)
 
     names = [answer["name"] for answer in answers if "name" in answer]
     assert len(set(names)) == 30
@@ -137,14 +129,15 @@ def test_builds_of_a_killed_worker_are_taken_over_across_versions(
     pool: Pool, old: Sequence[str], old_is_killed: bool
 ) -> None:
     first, second = (old, NEW) if old_is_killed else (NEW, old)
-    with pool.worker(first) as killed:
-        future = asked(pool.server.address, *[BUILD] * 5)
+    with (
+        pool.worker(first) as killed,
+        batch(pool.server.address, [BUILD] * 5) as builds,
+    ):
         until(lambda: len(pool.cloud.servers) == 5)
         with pool.worker(second):
             killed.signal(signal.SIGKILL)
-            answers = future()
+            answers = builds.passes()
 
-    assert {answer["response"] for answer in answers} == {"PASS"}
     names = sorted(answer["name"] for answer in answers)
     assert sorted(each["name"] for each in pool.cloud.servers) == names
 
@@ -156,7 +149,7 @@ def test_resources_are_usable_across_versions(
     builder, user = (old, NEW) if old_builds else (NEW, old)
     address = pool.server.address
     with pool.worker(builder):
-        device, ip = asked(address, BUILD, BUILD_IP)()
+        device, ip = ask(address, BUILD), ask(address, BUILD_IP)
     # This version's reaper understands the marks of both.
     assert pool.rows("reap", "--dry-run", "--older-than", "0") == []
     fields = {"ip": ip["ip"], "name": device["name"]}
@@ -167,8 +160,7 @@ def test_resources_are_usable_across_versions(
             {"action": "DELETE_IP", "ip": ip["ip"]},
             {"action": "DELETE_DEVICE", "name": device["name"]},
         ):
-            (answer,) = asked(address, job)()
-            assert answer == {**job, "response": "PASS"}
+            assert ask(address, job) == {**job, "response": "PASS"}
 
     assert not pool.cloud.servers
     assert not pool.cloud.floating_ips
