@@ -13,7 +13,7 @@ from tests.asking import asked, running
 from tests.jobservers import JobServerProcess, builtin, free_port
 from tests.monitoring.watched import Answer, WatchedWorker, watched
 from tests.polling import until
-from tests.processes import Process, poolmgr
+from tests.processes import poolmgr
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
@@ -110,7 +110,7 @@ def test_a_worker_over_quota_is_not_ready_until_there_is_room(
             until(lambda: full in worker.get("/readyz").body)
             ready, page = worker.get("/readyz"), worker.get("/")
             cloud.set_quota(**{quota: 10})
-            # An open circuit refuses BUILD_IP without a call to the cloud.
+            # An open circuit refuses BUILD_IP, so it is tried repeatedly.
             until(lambda: passes(server, message), 60.0)
             until(lambda: is_ready(worker))
 
@@ -155,8 +155,8 @@ def test_a_worker_with_a_blocked_event_loop_is_unhealthy(
             page = wait_for_status(worker, "/", 200)
             wait_for_status(worker, "/metrics", 200)
 
-    silent = "not ok: event loop: does not answer within 2 s"
-    assert healthy.body.startswith(silent)
+    reason = "not ok: event loop: does not answer within 2 s"
+    assert healthy.body.startswith(reason)
     assert "does not answer within" in page.body
 
 
@@ -179,19 +179,17 @@ def test_a_worker_whose_port_is_taken_works_without_pages(
     first.mkdir()
     second.mkdir()
     with watched([job_server.address], first) as worker:
-        port = f"[monitoring]\nenabled = true\nport = {worker.port}\n"
-        args = ["--driver", "fake", "--config-file", str(second / "c")]
-        (second / "c").write_text(port)
-        args += ["--gearman-server", str(job_server.address), "worker"]
-        other = Process(args, OS_MONITORING__ENABLED="true")
-        try:
+        with processes.worker(
+            [str(job_server.address)],
+            f"[monitoring]\nport = {worker.port}\n",
+            second,
+            OS_MONITORING__ENABLED="true",
+        ) as other:
             other.wait_for("connected and registered")
             worker.process.end()
             (answer,) = asked(job_server.address, BUILD_IP)()
             other.signal(signal.SIGTERM)
             assert other.exit_code() == 0
-        finally:
-            other.end()
 
     assert answer["response"] == "PASS"
     warned = [line for line in other.lines if "WARNING" in line]
@@ -204,21 +202,19 @@ def test_a_worker_whose_port_is_taken_works_without_pages(
 def test_a_worker_with_an_unusable_address_works_without_pages(
     address: str, tmp_path: Path
 ) -> None:
-    config = f"[monitoring]\nenabled = true\naddress = {address}\nport = 0\n"
     with builtin() as server:
-        (tmp_path / "c").write_text(config)
-        args = ["--driver", "fake", "--config-file", str(tmp_path / "c")]
-        args += ["--gearman-server", str(server.address), "worker"]
-        process = Process(args, OS_MONITORING__ENABLED="true")
-        try:
+        with processes.worker(
+            [str(server.address)],
+            f"[monitoring]\naddress = {address}\nport = 0\n",
+            tmp_path,
+            OS_MONITORING__ENABLED="true",
+        ) as process:
             process.wait_for("connected and registered")
-        finally:
-            process.end()
 
     assert "cannot listen on" in "".join(process.lines)
 
 
-def listening(pid: int) -> set[str]:
+def listening_sockets(pid: int) -> set[str]:
     """Return the TCP sockets on which a process listens."""
     tables = [Path(f"/proc/{pid}/net/tcp"), Path(f"/proc/{pid}/net/tcp6")]
     listed = {
@@ -240,13 +236,13 @@ def test_a_worker_listens_on_loopback_only_if_monitoring_is_enabled(
 ) -> None:
     with builtin() as server:
         with watched([server.address], tmp_path) as worker:
-            sockets = listening(worker.process.pid)
+            sockets = listening_sockets(worker.process.pid)
         config = "[monitoring]\nenabled = false\n"
         with processes.worker(
             [str(server.address)], config, tmp_path
         ) as process:
             process.wait_for("registered")
-            sockets_without = listening(process.pid)
+            sockets_without = listening_sockets(process.pid)
 
     assert sockets == {f"0100007F:{worker.port:04X}"}
     assert sockets_without == set()

@@ -112,7 +112,7 @@ def test_the_images_healthcheck_runs_without_a_shell(tmp_path: Path) -> None:
         with watched([server.address], tmp_path) as worker:
             settings = {"OS_MONITORING__PORT": str(worker.port)}
             assert poolmgr(*arguments, **settings).returncode == 0
-            # Without it, a starting worker would count as unhealthy.
+            # Without --start-period, a starting worker would be unhealthy.
             assert "--start-period=" in match[1]
             worker.process.signal(signal.SIGKILL)
             until(lambda: poolmgr(*arguments, **settings).returncode == 1)

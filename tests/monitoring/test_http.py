@@ -60,10 +60,9 @@ def test_pages_may_not_be_embedded_or_cached(
     answer = worker.get(path)
 
     assert answer.status == 200
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert (
-        "frame-ancestors 'none'" in (answer.headers["Content-Security-Policy"])
-    )
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-store"
     assert not any("Allow-Origin" in name for name in answer.headers)
@@ -139,7 +138,7 @@ def test_own_names_and_addresses_are_accepted_as_host(
 def test_other_host_names_are_refused(
     worker: WatchedWorker, path: str, host: str
 ) -> None:
-    """A page of another site would send them (DNS rebinding)."""
+    """They are a sign of DNS rebinding by a page of another site."""
     answer = worker.get(path, Host=host.format(port=worker.port))
 
     assert answer.status == 421
@@ -148,9 +147,8 @@ def test_other_host_names_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("data", "status"),
     [
-        (b"GET / HTTP/1.0\r\n\r\n", b"200"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/2\r\n\r\n", b"400"),
         (b"GET  / HTTP/1.1\r\n\r\n", b"400"),
@@ -163,25 +161,33 @@ def test_other_host_names_are_refused(
     ],
 )
 def test_malformed_requests_are_refused(
-    worker: WatchedWorker, request_: bytes, status: bytes
+    worker: WatchedWorker, data: bytes, status: bytes
 ) -> None:
-    assert send(worker, request_).split(b" ")[1] == status
+    assert send(worker, data).split(b" ")[1] == status
     assert worker.get("/healthz").status == 200
+
+
+def test_a_request_of_http_1_0_without_a_host_is_answered(
+    worker: WatchedWorker,
+) -> None:
+    answer = send(worker, b"GET / HTTP/1.0\r\n\r\n")
+
+    assert answer.split(b" ")[1] == b"200"
 
 
 def test_idle_and_slow_clients_do_not_block_other_clients(
     worker: WatchedWorker, server: JobServerProcess
 ) -> None:
-    slow = [connect(worker) for _ in range(3 * MAX_CONNECTIONS)]
+    connections = [connect(worker) for _ in range(3 * MAX_CONNECTIONS)]
     try:
-        for sock in slow[::2]:
+        for sock in connections[::2]:
             with contextlib.suppress(OSError):
                 sock.sendall(b"GET / HT")
         for page in PAGES:
             assert worker.get(page).status == 200
         (answer,) = asked(server.address, {"action": "BUILD_IP"})()
     finally:
-        for sock in slow:
+        for sock in connections:
             sock.close()
     assert answer["response"] == "PASS"
 
@@ -189,14 +195,14 @@ def test_idle_and_slow_clients_do_not_block_other_clients(
 def test_a_client_that_sends_without_end_is_disconnected(
     worker: WatchedWorker,
 ) -> None:
-    with connect(worker) as reads_nothing, connect(worker) as sends:
-        reads_nothing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        reads_nothing.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        sends.sendall(b"GET /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+    with connect(worker) as reader, connect(worker) as sender:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        reader.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        sender.sendall(b"GET /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
         end = time.monotonic() + TIMEOUT
         with pytest.raises(OSError):  # noqa: PT011 - any of them
             while time.monotonic() < end:
-                sends.sendall(b"x" * 1024)
+                sender.sendall(b"x" * 1024)
                 time.sleep(0.01)
         assert time.monotonic() < end
 
@@ -205,13 +211,13 @@ def test_pipelined_requests_get_one_answer_per_connection(
     worker: WatchedWorker,
 ) -> None:
     request = b"GET / HTTP/1.1\r\n\r\n"
-    greedy = [connect(worker) for _ in range(MAX_CONNECTIONS // 2)]
+    connections = [connect(worker) for _ in range(MAX_CONNECTIONS // 2)]
     try:
-        for sock in greedy:
+        for sock in connections:
             sock.sendall(100 * request)
         for page in PAGES:
             assert worker.get(page).status == 200
-        for sock in greedy:
+        for sock in connections:
             answers = b""
             with contextlib.suppress(ConnectionResetError):
                 while data := sock.recv(65536):
@@ -219,7 +225,7 @@ def test_pipelined_requests_get_one_answer_per_connection(
             assert answers.count(b"HTTP/1.1 200 OK") <= 1
             assert answers.count(b"Connection: close") <= 1
     finally:
-        for sock in greedy:
+        for sock in connections:
             sock.close()
 
 

@@ -45,8 +45,8 @@ def samples(text: str) -> Samples:
     return found
 
 
-def labelled(**labels: str) -> Labels:
-    """Return labels in the form of the samples' keys."""
+def key(**labels: str) -> Labels:
+    """Return the key of a sample with these labels."""
     return frozenset(labels.items())
 
 
@@ -57,7 +57,7 @@ class Scene:
         self.cloud = stack.enter_context(LoopbackCloud())
         self.server = stack.enter_context(builtin())
         self.dead = f"127.0.0.1:{free_port()}"
-        self._leave_a_device()
+        self._create_orphan()
         config = "[reaper]\ninterval = 0.2\n[worker]\nlong_jobs = 3\n"
         self.worker: WatchedWorker = stack.enter_context(
             watched(
@@ -85,7 +85,7 @@ class Scene:
         until(lambda: running(address) == 5)
         until(lambda: "poolmgr_reaper_findings{" in self.text)
 
-    def _leave_a_device(self) -> None:
+    def _create_orphan(self) -> None:
         with nova_on(self.cloud) as driver:
             mark = Mark.for_job("libra", Job("left"))
             driver.create_device("libra-left", mark, 30.0)
@@ -114,15 +114,13 @@ def scraped(scene: Scene) -> Samples:
 def test_jobs_are_counted_by_action_outcome_and_code(scraped: Samples) -> None:
     jobs = scraped["poolmgr_jobs_total"]
     assert {labels: n for labels, n in jobs.items() if n} == {
-        labelled(action="BUILD_DEVICE", outcome="PASS", code=""): 1,
-        labelled(action="BUILD_IP", outcome="PASS", code=""): 1,
-        labelled(action="ASSIGN_IP", outcome="PASS", code=""): 1,
-        labelled(action="DELETE_DEVICE", outcome="FAIL", code="not_found"): 1,
-        labelled(
-            action="BUILD_DEVICE", outcome="FAIL", code="cloud_refused"
-        ): 1,
+        key(action="BUILD_DEVICE", outcome="PASS", code=""): 1,
+        key(action="BUILD_IP", outcome="PASS", code=""): 1,
+        key(action="ASSIGN_IP", outcome="PASS", code=""): 1,
+        key(action="DELETE_DEVICE", outcome="FAIL", code="not_found"): 1,
+        key(action="BUILD_DEVICE", outcome="FAIL", code="cloud_refused"): 1,
         # One series, however many names clients invent.
-        labelled(action="unknown", outcome="FAIL", code="unknown_action"): 50,
+        key(action="unknown", outcome="FAIL", code="unknown_action"): 50,
     }
 
 
@@ -132,13 +130,13 @@ def test_job_durations_are_counted_in_buckets(
     counts = scraped["poolmgr_job_duration_seconds_count"]
     buckets = scraped["poolmgr_job_duration_seconds_bucket"]
 
-    assert counts[labelled(action="BUILD_DEVICE")] == 2
-    assert buckets[labelled(action="BUILD_DEVICE", le="+Inf")] == 2
-    assert buckets[labelled(action="unknown", le="600.0")] == 50
+    assert counts[key(action="BUILD_DEVICE")] == 2
+    assert buckets[key(action="BUILD_DEVICE", le="+Inf")] == 2
+    assert buckets[key(action="unknown", le="600.0")] == 50
     series = [v for k, v in buckets.items() if ("action", "unknown") in k]
     assert series == sorted(series)
     total = scraped["poolmgr_job_duration_seconds_sum"]
-    assert total[labelled(action="BUILD_DEVICE")] > 0
+    assert total[key(action="BUILD_DEVICE")] > 0
 
 
 def test_jobs_in_flight_are_counted_by_lane_and_state(
@@ -147,23 +145,23 @@ def test_jobs_in_flight_are_counted_by_lane_and_state(
     jobs = scraped["poolmgr_jobs_in_flight"]
     limit = scraped["poolmgr_jobs_in_flight_limit"]
 
-    assert jobs[labelled(lane="long", state="running")] == 3
-    assert jobs[labelled(lane="long", state="held")] == 2
-    assert jobs[labelled(lane="short", state="running")] == 0
-    assert limit[labelled(lane="long", state="running")] == 3
+    assert jobs[key(lane="long", state="running")] == 3
+    assert jobs[key(lane="long", state="held")] == 2
+    assert jobs[key(lane="short", state="running")] == 0
+    assert limit[key(lane="long", state="running")] == 3
     assert jobs.keys() == limit.keys()
-    assert scraped["poolmgr_oldest_job_seconds"][labelled()] > 0
+    assert scraped["poolmgr_oldest_job_seconds"][key()] > 0
 
 
 def test_cloud_calls_are_counted_by_service_method_and_status(
     scene: Scene, scraped: Samples
 ) -> None:
     calls = scraped["poolmgr_cloud_calls_total"]
-    made = scene.cloud.count("POST", service="network", path="/floatingips")
-    refused = labelled(service="compute", method="POST", status="403")
+    created = scene.cloud.count("POST", service="network", path="/floatingips")
+    refused = key(service="compute", method="POST", status="403")
 
     assert (
-        calls[labelled(service="network", method="POST", status="201")] == made
+        calls[key(service="network", method="POST", status="201")] == created
     )
     assert calls[refused] >= 1
     counts = scraped["poolmgr_cloud_call_duration_seconds_count"]
@@ -173,7 +171,7 @@ def test_cloud_calls_are_counted_by_service_method_and_status(
             for labels, value in calls.items()
             if {("service", service), ("method", "POST")} <= labels
         )
-        assert counts[labelled(service=service, method="POST")] == per_status
+        assert counts[key(service=service, method="POST")] == per_status
 
 
 def test_breakers_connections_and_queues_are_exported(
@@ -182,46 +180,42 @@ def test_breakers_connections_and_queues_are_exported(
     address = str(scene.server.address)
     breakers = scraped["poolmgr_breaker_open"]
 
-    assert breakers[labelled(breaker="device quota")] == 1
-    assert breakers[labelled(breaker="floating ip quota")] == 0
-    assert breakers[labelled(breaker="making compute")] == 0
+    assert breakers[key(breaker="device quota")] == 1
+    assert breakers[key(breaker="floating ip quota")] == 0
+    assert breakers[key(breaker="making compute")] == 0
     connected = scraped["poolmgr_job_server_connected"]
     assert connected == {
-        labelled(server=address): 1,
-        labelled(server=scene.dead): 0,
+        key(server=address): 1,
+        key(server=scene.dead): 0,
     }
     answers = scraped["poolmgr_job_server_answers"]
     assert answers == {
-        labelled(server=address): 1,
-        labelled(server=scene.dead): 0,
+        key(server=address): 1,
+        key(server=scene.dead): 0,
     }
     jobs = scraped["poolmgr_job_server_jobs"]
     assert jobs == {
-        labelled(server=address, state="waiting"): 0,
-        labelled(server=address, state="running"): 5,
+        key(server=address, state="waiting"): 0,
+        key(server=address, state="running"): 5,
     }
-    assert scraped["poolmgr_job_server_workers"] == {
-        labelled(server=address): 1
-    }
+    assert scraped["poolmgr_job_server_workers"] == {key(server=address): 1}
 
 
 def test_the_reapers_findings_are_counted(scraped: Samples) -> None:
     findings = scraped["poolmgr_reaper_findings"]
 
     # The reaper may also have seen the devices of running builds.
-    assert findings[labelled(kind="device", verdict="kept")] >= 1
-    assert scraped["poolmgr_reaper_looks_total"][labelled(outcome="done")] >= 1
-    assert (
-        scraped["poolmgr_reaper_removed_total"][labelled(kind="device")] == 0
-    )
+    assert findings[key(kind="device", verdict="kept")] >= 1
+    assert scraped["poolmgr_reaper_looks_total"][key(outcome="done")] >= 1
+    assert scraped["poolmgr_reaper_removed_total"][key(kind="device")] == 0
 
 
 def test_build_information_and_memory_are_exported(scraped: Samples) -> None:
     (labels,) = scraped["poolmgr_build_info"]
 
     assert {name for name, _value in labels} == {"version", "python", "pool"}
-    assert scraped["poolmgr_draining"] == {labelled(): 0}
-    assert scraped["process_resident_memory_bytes"][labelled()] > 0
+    assert scraped["poolmgr_draining"] == {key(): 0}
+    assert scraped["process_resident_memory_bytes"][key()] > 0
 
 
 def test_the_age_of_the_watchs_view_of_the_cloud_is_exported(
@@ -231,7 +225,7 @@ def test_the_age_of_the_watchs_view_of_the_cloud_is_exported(
         with watched([server.address], tmp_path, cloud=cloud) as worker:
 
             def value(name: str) -> float:
-                return samples(worker.get("/metrics").body)[name][labelled()]
+                return samples(worker.get("/metrics").body)[name][key()]
 
             assert value("poolmgr_watch_age_seconds") == 0
             asked(server.address, BUILD)
@@ -247,14 +241,12 @@ def test_counters_of_every_action_start_at_0(scraped: Samples) -> None:
     jobs = scraped["poolmgr_jobs_total"]
 
     for action in ("BUILD_IP", "REMOVE_IP", "DELETE_IP"):
-        assert labelled(action=action, outcome="PASS", code="") in jobs
+        assert key(action=action, outcome="PASS", code="") in jobs
         for code in ("quota_exceeded", "deadline", "plugin_failed"):
-            assert (
-                jobs[labelled(action=action, outcome="FAIL", code=code)] == 0
-            )
+            assert jobs[key(action=action, outcome="FAIL", code=code)] == 0
 
 
-# -- the files and the documentation ------------------------------------------
+# -- alerts, dashboard and documentation --------------------------------------
 
 
 def test_exported_and_documented_metrics_are_the_same(scene: Scene) -> None:
@@ -292,16 +284,16 @@ def rules() -> list[dict[str, Any]]:
 def expressions() -> list[str]:
     """Return all expressions of the dashboard and the alerts."""
     board = json.loads((FILES / "grafana-dashboard.json").read_text())
-    found = [t["expr"] for p in board["panels"] for t in p["targets"]]
-    return found + [rule["expr"] for rule in rules()]
+    panels = [t["expr"] for p in board["panels"] for t in p["targets"]]
+    return panels + [rule["expr"] for rule in rules()]
 
 
-def test_every_metric_and_label_in_an_expression_exists(
+def test_expressions_use_only_exported_metrics_and_labels(
     scraped: Samples,
 ) -> None:
-    found = expressions()
-    assert len(found) > 30
-    for expression in found:
+    all_expressions = expressions()
+    assert len(all_expressions) > 30
+    for expression in all_expressions:
         names = names_in(expression)
         assert names, expression
         assert names <= scraped.keys(), expression
@@ -312,8 +304,8 @@ def test_every_metric_and_label_in_an_expression_exists(
             for name, _value in series
         } | {"instance"}
         used = set(re.findall(r"(\w+)(?:=~?|!~|!=)\"", expression))
-        for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression):
-            used |= {name.strip() for name in by.split(",")}
+        for grouping in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression):
+            used |= {name.strip() for name in grouping.split(",")}
         assert used <= labels, expression
 
 
@@ -321,10 +313,12 @@ def test_annotations_use_only_labels_of_their_alert() -> None:
     for rule in rules():
         text = " ".join(rule["annotations"].values())
         used = set(re.findall(r"\$labels\.(\w+)", text))
-        by = re.findall(r"\bby \(([^)]*)\)", rule["expr"])
-        if by:
-            kept = {name.strip() for each in by for name in each.split(",")}
-            assert used <= kept, rule["alert"]
+        grouping = re.findall(r"\bby \(([^)]*)\)", rule["expr"])
+        if grouping:
+            available = {
+                name.strip() for each in grouping for name in each.split(",")
+            }
+            assert used <= available, rule["alert"]
 
 
 def test_dashboard_panels_do_not_overlap() -> None:

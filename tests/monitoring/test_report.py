@@ -13,7 +13,7 @@ BUILD_IP = {"action": "BUILD_IP"}
 END = "==== end of the state report ===="
 
 
-def report(process: Process) -> list[str]:
+def request_report(process: Process) -> list[str]:
     """Request a report and return its lines."""
     before = len(process.lines)
     process.signal(signal.SIGUSR2)
@@ -37,11 +37,12 @@ def test_the_report_shows_job_servers_slots_jobs_and_threads(
         # other two may not have begun to boot.
         until(
             lambda: (
-                (text := "\n".join(report(process))).count(" to boot ") == 2
+                (text := "\n".join(request_report(process))).count(" to boot ")
+                == 2
                 and "1 builds waiting" in text
             )
         )
-        lines = report(process)
+        lines = request_report(process)
         (answer,) = asked(job_server.address, BUILD_IP)()
 
     text = "\n".join(lines)
@@ -74,9 +75,9 @@ def test_the_report_shows_many_running_and_waiting_builds(
         asked(job_server.address, *[BUILD] * 200, uniques=uniques)
         until(lambda: running(job_server.address) == 200)
         # The last builds may still be on their way to the worker.
-        lines = report(process)
+        lines = request_report(process)
         while "50 builds waiting" not in "".join(lines):
-            lines = report(process)
+            lines = request_report(process)
 
     jobs = [line for line in lines if line.startswith("action=")]
     assert len({job.split()[1] for job in jobs}) == 150
@@ -95,7 +96,7 @@ def test_a_hostile_unique_cannot_fake_lines_of_the_report(
             process.wait_for("registered")
             asked(server.address, BUILD, uniques=(hostile,))
             until(lambda: running(server.address) == 1)
-            lines = report(process)
+            lines = request_report(process)
 
     (job,) = [line for line in lines if line.startswith("action=")]
     assert f"unique=x\\n{END}\\x1b[2J " in job
@@ -113,7 +114,7 @@ def test_the_report_contains_no_environment_and_no_settings() -> None:
         )
         try:
             process.wait_for("registered")
-            lines = report(process)
+            lines = request_report(process)
         finally:
             process.end()
 
@@ -133,7 +134,7 @@ def test_a_hanging_worker_reports_its_state_and_ends_at_the_second_sigterm(
             process.wait_for("registered")
             asked(server.address, {"action": "BLOCK"})
             until(lambda: "time.sleep(3600)" in main_thread_stack(process))
-            lines = report(process)
+            lines = request_report(process)
             process.signal(signal.SIGTERM)
             process.wait_for("SIGTERM: draining")
             process.signal(signal.SIGTERM)
@@ -148,7 +149,7 @@ def test_a_hanging_worker_reports_its_state_and_ends_at_the_second_sigterm(
 
 def main_thread_stack(process: Process) -> str:
     """Return the main thread's stack from a report."""
-    lines = report(process)
+    lines = request_report(process)
     main = next(n for n, x in enumerate(lines) if x == "-- MainThread")
     end = next(
         n
