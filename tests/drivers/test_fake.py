@@ -156,7 +156,7 @@ def test_quotas_and_ip_range_limit_the_resources() -> None:
     small.close()
 
 
-def test_a_released_address_is_used_again() -> None:
+def test_a_released_floating_ip_is_allocated_again() -> None:
     small = FakeCloud(FakeSettings(ip_range="192.0.2.0/30"))
     first = small.create_ip(MARK, TIMEOUT)
     small.create_ip(MARK, TIMEOUT)

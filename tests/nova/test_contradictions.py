@@ -39,7 +39,7 @@ def not_found(method: str, path: str = ONE_SERVER, **rule: Any) -> Fault:
 
 
 def empty_list(path: str, times: int | None, **rule: Any) -> Fault:
-    """Return a fault that makes lists empty_list."""
+    """Return a fault that makes lists empty."""
     key = {DETAILS: "servers", IPS: "floatingips", "/ports": "ports"}[path]
     return Fault(
         **{
@@ -91,17 +91,6 @@ def test_a_device_of_a_cell_that_is_down_does_not_count_as_deleted(
 
     assert error["retryable"] is True
     assert pool.only_server()["name"] == device["name"]
-
-
-def test_a_device_deleted_by_somebody_else_counts_as_deleted(
-    pool: Pool,
-) -> None:
-    device = pool.build()
-    pool.fault(Fault(method="DELETE", path=ONE_SERVER, status=404, after=True))
-
-    pool.passes("DELETE_DEVICE", name=device["name"])
-
-    assert not pool.cloud.servers
 
 
 def test_the_failure_names_the_device_that_nova_keeps(

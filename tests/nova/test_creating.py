@@ -49,15 +49,6 @@ def test_a_lost_creation_request_or_answer_leaves_one_server(
     assert pool.posts() == (1 if after else 2)
 
 
-def test_a_truncated_creation_answer_leaves_one_server(pool: Pool) -> None:
-    pool.fault(Fault(method="POST", path=SERVERS, truncate=True))
-
-    answer = pool.build()
-
-    assert pool.only_server()["name"] == answer["name"]
-    assert pool.posts() == 1
-
-
 @pytest.mark.parametrize(
     ("fault", "posts"),
     [
@@ -66,10 +57,11 @@ def test_a_truncated_creation_answer_leaves_one_server(pool: Pool) -> None:
         # The request takes effect after its time-out.
         (Fault(hang=1.5), 1),
         (Fault(drip=0.1), 1),
+        (Fault(truncate=True), 1),
     ],
-    ids=["lost", "answer lost", "late", "slow"],
+    ids=["lost", "answer lost", "late", "slow", "truncated"],
 )
-def test_a_hanging_creation_request_leaves_one_server(
+def test_a_hanging_or_truncated_creation_leaves_one_server(
     pools: Pools, fault: Fault, posts: int
 ) -> None:
     pool = pools.new(nova={"call_timeout": 1.0})
