@@ -1,11 +1,26 @@
 """Helpers of the reaper's tests."""
 
+import sqlite3
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
 
 from poolmgr.cloud import BlockingCloud
+from poolmgr.drivers.base import Device
+from poolmgr.drivers.fake import FakeCloud
 from poolmgr.gearman.endpoint import ConnectionOptions
+from poolmgr.ownership import Mark
 from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.settings import PoolSettings
+
+#: The timeout of a driver's calls, in seconds.
+TIMEOUT = 20.0
+HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
+#: The mark of a build that was never answered.
+OLD_MARK = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
 
 
 class BlockingReaper:
@@ -42,6 +57,22 @@ class BlockingReaper:
         return self._cloud.wait(self.reaper.remove(found, self._limit))
 
 
-def verdicts(cases: Iterable[Finding]) -> dict[str, str]:
+def verdicts(findings: Iterable[Finding]) -> dict[str, str]:
     """Return the verdict on each resource, by name."""
-    return {case.item.name: case.verdict for case in cases}
+    return {finding.item.name: finding.verdict for finding in findings}
+
+
+def make_older(path: Path) -> None:
+    """Make all devices two hours older."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE device SET created = created - 7200")
+
+
+def create_old_device(
+    cloud: FakeCloud, name: str, mark: Mark | None, age: float = 7200.0
+) -> Device:
+    """Create a device that looks as old as given, in seconds."""
+    then = time.time() - age
+    with patch("poolmgr.drivers.fake.cloud.time") as clock:
+        clock.time.return_value = then
+        return cloud.create_device(name, mark, TIMEOUT)
