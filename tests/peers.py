@@ -14,12 +14,15 @@ class Peer:
     """A server that treats all connections in the same way.
 
     :param meet: called with each connection
+    :param port: where it listens; any free port if 0
     :ivar times: time of each connection, by the monotonic clock
     """
 
-    def __init__(self, meet: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, meet: Callable[[socket.socket], None], port: int = 0
+    ) -> None:
         self._meet = meet
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.address = Address("127.0.0.1", self._listener.getsockname()[1])
         self.times: list[float] = []
         self._met: list[socket.socket] = []
@@ -74,13 +77,15 @@ def says(data: bytes) -> Callable[[socket.socket], None]:
 
 
 @contextmanager
-def peer(meet: Callable[[socket.socket], None]) -> Iterator[Peer]:
+def peer(
+    meet: Callable[[socket.socket], None], port: int = 0
+) -> Iterator[Peer]:
     """Run a misbehaving server."""
-    made = Peer(meet)
+    server = Peer(meet, port)
     try:
-        yield made
+        yield server
     finally:
-        made.close()
+        server.close()
 
 
 @contextmanager

@@ -1,10 +1,6 @@
 """Tests of clouds that are down or slow, and of their recovery."""
 
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,6 +24,7 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
+from tests.peers import closes, peer
 from tests.polling import until
 
 # -- total outages ------------------------------------------------------------
@@ -64,40 +61,6 @@ def test_a_failing_cloud_gets_few_calls_and_is_used_once_it_recovers(
     assert len(pool.cloud.servers) == 101
 
 
-class Refuser:
-    """A port where every connection is counted and closed."""
-
-    def __init__(self, port: int) -> None:
-        self.count = 0
-        self._socket = socket.create_server(("127.0.0.1", port))
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _address = self._socket.accept()
-            except OSError:
-                return
-            self.count += 1
-            connection.close()
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(TIMEOUT)
-
-
-@contextmanager
-def refusing(port: int) -> Iterator[Refuser]:
-    """Yield a port where every connection is closed."""
-    refuser = Refuser(port)
-    try:
-        yield refuser
-    finally:
-        refuser.close()
-
-
 @pytest.mark.parametrize("listens", [True, False])
 def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
     pools: Pools, listens: bool
@@ -110,16 +73,16 @@ def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
     pool.adopt(short_timeout=2.0)
     cloud.close()
     if listens:
-        with refusing(port) as refuser:
+        with peer(closes, port) as server:
             jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
             until(lambda: pool.stuck)
-            start, before = time.monotonic(), refuser.count
+            start, before = time.monotonic(), len(server.times)
             error = error_of(pool.run("BUILD_IP"))
             until(lambda: time.monotonic() - start > 4.0)
             # Reading and creating, each for builds and for the short job, and
             # a login for each, with pauses of a quarter of a second or more.
             elapsed = time.monotonic() - start
-            assert refuser.count - before <= 8 * (elapsed / 0.25 + 2)
+            assert len(server.times) - before <= 8 * (elapsed / 0.25 + 2)
     else:
         jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
         until(lambda: pool.stuck)

@@ -1,10 +1,9 @@
 """Tests of mistakes in the TLS settings of the cloud."""
 
-import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.config_folders import ConfigFolder
+from tests.peers import peer
 
 #: The end of every message about TLS.
 CHECK = "; check the address, REQUESTS_CA_BUNDLE, and cacert, cert and key"
@@ -31,41 +31,28 @@ def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
         yield ConfigFolder(tmp_path, cloud)
 
 
-class Listener:
-    """A server that does the TLS handshake and nothing else.
+@contextmanager
+def tls_keystone(
+    folder: ConfigFolder,
+    certificate: trustme.LeafCert,
+    clients: trustme.CA | None = None,
+) -> Iterator[str]:
+    """Replace Keystone by a server that only does the TLS handshake.
 
     :param certificate: of the server
     :param clients: the authority of the clients' certificates
+    :returns: its URL
     """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
 
-    def __init__(
-        self, certificate: trustme.LeafCert, clients: trustme.CA | None = None
-    ) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate.configure_cert(context)
-        if clients is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            clients.configure_trust(context)
-        self._context = context
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}/v3"
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _address = self._socket.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                self._shake_hands(connection)
-
-    def _shake_hands(self, connection: socket.socket) -> None:
-        tls = self._context.wrap_socket(
-            connection, server_side=True, do_handshake_on_connect=False
-        )
-        with tls:
+    def shake_hands(sock: socket.socket) -> None:
+        with context.wrap_socket(
+            sock, server_side=True, do_handshake_on_connect=False
+        ) as tls:
             try:
                 tls.do_handshake()
             except ssl.SSLError:
@@ -74,10 +61,10 @@ class Listener:
                 while tls.recv(1024):
                     pass
 
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
+    with peer(shake_hands) as server:
+        url = f"https://{server.address}"
+        folder.auth["auth_url"] = f"{url}/v3"
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +94,12 @@ def test_a_rejected_server_certificate_is_reported(
     past = datetime(2020, 1, 1, tzinfo=UTC) if wrong == "the time" else None
     trusted = trustme.CA() if wrong == "the authority" else ca
     file = write_file(folder.path / "ca.pem", trusted.cert_pem)
-    listener = Listener(ca.issue_cert(host, not_after=past))
-    folder.auth["auth_url"] = listener.url
-    try:
-        output = folder.fails(folder.use_clouds_yaml(cacert=file))
-    finally:
-        listener.close()
+    certificate = ca.issue_cert(host, not_after=past)
 
-    assert listener.url.removesuffix("/v3") in output
+    with tls_keystone(folder, certificate) as url:
+        output = folder.fails(folder.use_clouds_yaml(cacert=file))
+
+    assert url in output
     assert words in output
     assert CHECK in output
 
@@ -135,18 +120,15 @@ def test_a_keystone_without_tls_is_reported(
 def test_a_rejected_client_certificate_is_reported(
     folder: ConfigFolder, ca: trustme.CA
 ) -> None:
-    listener = Listener(ca.issue_cert("127.0.0.1"), clients=ca)
-    folder.auth["auth_url"] = listener.url
     file = write_file(folder.path / "ca.pem", ca.cert_pem)
     pair = trustme.CA().issue_cert("somebody@example.org")
     cert = write_file(folder.path / "cert.pem", *pair.cert_chain_pems)
     key = write_file(folder.path / "key.pem", pair.private_key_pem)
-    try:
+
+    with tls_keystone(folder, ca.issue_cert("127.0.0.1"), clients=ca):
         output = folder.fails(
             folder.use_clouds_yaml(cacert=file, cert=cert, key=key)
         )
-    finally:
-        listener.close()
 
     assert "TLS: " in output
     assert CHECK in output
@@ -189,12 +171,9 @@ def test_an_unusable_certificate_or_key_file_is_reported(
         path.write_bytes(content(path.read_bytes()))
     else:
         path.write_bytes(content)
-    listener = Listener(ca.issue_cert("127.0.0.1"))
-    folder.auth["auth_url"] = listener.url
-    try:
+
+    with tls_keystone(folder, ca.issue_cert("127.0.0.1")):
         output = folder.fails(folder.use_options(**files))
-    finally:
-        listener.close()
 
     assert CHECK in output
     assert content or str(path) in output
