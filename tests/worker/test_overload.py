@@ -87,7 +87,7 @@ def nova_worker(
         process.end()
 
 
-def test_a_slow_cloud_keeps_no_short_job_waiting_for_builds(
+def test_short_jobs_do_not_wait_for_builds_on_a_slow_cloud(
     tmp_path: Path,
 ) -> None:
     with (

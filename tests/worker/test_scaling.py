@@ -64,7 +64,7 @@ def clients(servers: list[Address]) -> Iterator[Clients]:
         running_clients.end()
 
 
-def test_replacing_workers_one_by_one_fails_no_job(
+def test_no_job_fails_while_workers_are_replaced_one_by_one(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)

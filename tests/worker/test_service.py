@@ -170,7 +170,7 @@ def test_the_client_id_is_valid_for_any_host_name(
 # -- long and short jobs ----------------------------------------------------
 
 
-def test_builds_in_flight_never_keep_short_jobs_waiting(
+def test_short_jobs_do_not_wait_for_running_builds(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = f"[fake]\nboot_time = {NEVER}\n"
@@ -248,7 +248,7 @@ def test_a_build_of_a_lost_connection_frees_its_slot(
         assert ask(job_server.address, BUILD)["response"] == "PASS"
 
 
-def test_jobs_lost_with_a_connection_are_one_warning(
+def test_jobs_lost_with_a_connection_are_reported_by_one_warning(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = "[fake]\nboot_time = 3\n[worker]\nlong_jobs = 8\n"
@@ -275,7 +275,7 @@ def test_jobs_lost_with_a_connection_are_one_warning(
     assert reason.startswith(f"Job server {server}: lost: ")
 
 
-def test_a_killed_workers_build_is_taken_over_by_another(
+def test_a_killed_workers_build_is_taken_over_by_another_worker(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)

@@ -201,7 +201,7 @@ def test_a_thousand_builds_are_prefetched_in_twenty_peer_delays() -> None:
     assert worker.peer_delays <= 20
 
 
-def test_a_permission_to_prefetch_expires_unused() -> None:
+def test_an_unused_permission_to_prefetch_expires() -> None:
     worker = Slots(long=1, short=9, held=99)
     for number in range(9):
         worker.admit(assigned(f"build {number}"))
