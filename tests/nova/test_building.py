@@ -43,10 +43,10 @@ def test_a_device_in_error_is_reported_soon_and_deleted(
     pool = pools.new(long_timeout=NEVER)
     pool.fault(Fault.server_error("No valid host was found. "))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     reason = pool.fails("BUILD_DEVICE", "device_failed")
 
-    assert time.monotonic() - begun < NEVER / 4
+    assert time.monotonic() - start < NEVER / 4
     assert reason.endswith("No valid host was found.")
     assert "No valid host was found." in caplog.text
     assert not pool.cloud.servers
@@ -75,10 +75,10 @@ def test_a_missing_console_does_not_delay_the_answer(
     pool = pools.new(nova={"console_lines": 5})
     pool.fault(Fault.server_error())
 
-    begun = time.monotonic()
+    start = time.monotonic()
     pool.fails("BUILD_DEVICE", "device_failed")
 
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - start < 5.0
     assert not pool.cloud.servers
 
 
@@ -109,11 +109,11 @@ def test_a_build_whose_device_vanishes_fails_soon(pools: Pools) -> None:
     pool = pools.new({"boot_time": NEVER}, long_timeout=NEVER)
     pool.fault(Fault.vanish(0.2))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     reason = pool.fails("BUILD_DEVICE", "device_failed")
 
     assert "disappeared" in reason
-    assert time.monotonic() - begun < NEVER / 4
+    assert time.monotonic() - start < NEVER / 4
 
 
 @pytest.mark.parametrize("status", ["SHUTOFF", "SUSPENDED"])

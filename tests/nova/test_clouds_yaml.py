@@ -1,32 +1,23 @@
 """Tests of errors in clouds.yaml."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.config_folders import ConfigFolder
 
 SECRET = "a secret"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
-    with LoopbackCloud() as cloud:
-        yield ConfigFolder(tmp_path, cloud)
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"clouds:\n  there: {", "no valid YAML in line 2"),
-        (b"clouds:\n\tthere: x", "no valid YAML in line 2"),
+        (b"clouds:\n  mycloud: {", "no valid YAML in line 2"),
+        (b"clouds:\n\tmycloud: x", "no valid YAML in line 2"),
         (b"clouds: *" + SECRET.encode(), "no valid YAML in line 1"),
         (b"\0", "no valid YAML"),
-        (b"clouds: {there: {auth: {password: \xff}}}", "no valid YAML"),
+        (b"clouds: {mycloud: {auth: {password: \xff}}}", "no valid YAML"),
     ],
 )
 def test_a_malformed_file_is_named_without_its_content(
@@ -49,10 +40,10 @@ def test_a_malformed_file_is_named_without_its_content(
         "[]",
         "hello",
         "clouds:",
-        "clouds: {there: }",
-        "clouds: {there: 5}",
-        "clouds: {there: {auth: }}",
-        "clouds: {there: {auth: [x]}}",
+        "clouds: {mycloud: }",
+        "clouds: {mycloud: 5}",
+        "clouds: {mycloud: {auth: }}",
+        "clouds: {mycloud: {auth: [x]}}",
     ],
 )
 def test_a_file_of_another_structure_is_reported_in_one_line(
@@ -72,7 +63,7 @@ def test_a_malformed_secure_file_is_named(
 ) -> None:
     environment = folder.use_clouds_yaml()
     path = folder.path / "more.yaml"
-    path.write_text("clouds: {there: {auth: [")
+    path.write_text("clouds: {mycloud: {auth: [")
 
     output = folder.fails({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
 

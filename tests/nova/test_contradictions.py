@@ -140,8 +140,8 @@ def test_a_failed_device_listed_late_is_deleted(
 
 def test_an_orphan_that_nova_keeps_is_reported_as_failed(pool: Pool) -> None:
     mark = Mark.for_job("libra", Job("unique", "H:host:1"))
-    left = pool.openstack.create_device("libra-left", mark)
-    pool.openstack.wait_ready(left)
+    orphan = pool.openstack.create_device("libra-left", mark)
+    pool.openstack.wait_ready(orphan)
     pool.fault(not_found("DELETE"), not_found("GET"))
 
     assert pool.reap() == {"libra-left": "failed"}

@@ -115,10 +115,10 @@ def test_a_server_of_unknown_outcome_is_deleted_after_the_deadline(
 ) -> None:
     # Nova creates the server, and its lists fail until the deadline.
     pool = pools.new(long_timeout=1.5)
-    begun = time.monotonic()
+    start = time.monotonic()
 
     def are_lists_down(_call: Call) -> bool:
-        return bool(pool.cloud.servers) and time.monotonic() - begun < 2.0
+        return bool(pool.cloud.servers) and time.monotonic() - start < 2.0
 
     pool.fault(
         LOST, Fault(path=DETAILS, status=500, where=are_lists_down, times=None)
@@ -148,11 +148,11 @@ def test_a_retry_after_beyond_the_deadline_fails_immediately(
 ) -> None:
     pool.fault(Fault(method="POST", path=SERVERS, status=429, retry_after=99))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     reason = pool.fails("BUILD_DEVICE", "cloud_unavailable")
 
     assert "429" in reason
-    assert time.monotonic() - begun < 10.0
+    assert time.monotonic() - start < 10.0
     assert pool.posts() == 1
 
 

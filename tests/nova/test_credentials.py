@@ -1,7 +1,6 @@
 """Tests of the ways to give credentials."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID
 from tests.clouds import openstack_on
 
 PASSWORD = "secret"
-
-
-@pytest.fixture
-def cloud() -> Iterator[LoopbackCloud]:
-    with LoopbackCloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture(autouse=True)

@@ -30,12 +30,12 @@ def state_of(pool: Pool) -> tuple[str, str]:
 def test_an_active_device_left_behind_is_taken_over(
     pool: Pool, new: Job
 ) -> None:
-    left = pool.leave_device(OLD)
+    name = pool.leave_device(OLD)
     pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
 
-    assert answer["name"] == left
+    assert answer["name"] == name
     assert answer["addr"]
     assert pool.posts() == 1
     assert state_of(pool) == ("handed-over", new.handle)
@@ -46,14 +46,14 @@ def test_a_booting_device_left_behind_is_taken_over(
     pools: Pools, new: Job
 ) -> None:
     pool = pools.new({"boot_time": 60.0})
-    left = pool.leave_device(OLD)
+    name = pool.leave_device(OLD)
     job = pool.submit("BUILD_DEVICE", new)
     until(lambda: pool.openstack.cloud.poller.waiting)
 
     pool.boot()
 
     answer = job.future.result().answer
-    assert (answer["response"], answer["name"]) == ("PASS", left)
+    assert (answer["response"], answer["name"]) == ("PASS", name)
     assert answer["addr"]
     assert pool.posts() == 1
     assert state_of(pool) == ("handed-over", new.handle)
@@ -140,13 +140,13 @@ def test_a_failed_device_left_behind_is_deleted_and_not_used(
     pool: Pool, new: Job
 ) -> None:
     pool.fault(Fault.server_error())
-    left = pool.leave_device(OLD)
+    name = pool.leave_device(OLD)
     pool.boot()
     assert pool.only_server()["status"] == "ERROR"
 
     answer = pool.passes("BUILD_DEVICE", new)
 
-    assert pool.only_server()["name"] == answer["name"] != left
+    assert pool.only_server()["name"] == answer["name"] != name
 
 
 def test_an_undeletable_surplus_device_does_not_fail_the_job(

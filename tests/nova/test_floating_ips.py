@@ -79,10 +79,10 @@ def test_a_floating_ip_of_unknown_outcome_is_released(
     # Neutron allocates the floating IP, and its lists fail until the
     # deadline.
     pool = pools.new(short_timeout=1.5)
-    begun = time.monotonic()
+    start = time.monotonic()
 
     def are_lists_down(_call: Call) -> bool:
-        return bool(pool.cloud.floating_ips) and time.monotonic() - begun < 2.0
+        return bool(pool.cloud.floating_ips) and time.monotonic() - start < 2.0
 
     pool.fault(
         Fault(method="POST", path=IPS, reset=True, after=True),

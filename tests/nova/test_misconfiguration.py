@@ -3,7 +3,6 @@
 Every command and the worker report them without a retry.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,6 @@ import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.nova.config_folders import ConfigFolder, token_of
-
-
-@pytest.fixture
-def cloud() -> Iterator[LoopbackCloud]:
-    with LoopbackCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def folder(tmp_path: Path, cloud: LoopbackCloud) -> ConfigFolder:
-    return ConfigFolder(tmp_path, cloud)
-
 
 # -- auth_url ----------------------------------------------------------------
 

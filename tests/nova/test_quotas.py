@@ -80,13 +80,13 @@ def test_trial_calls_over_quota_are_paced(
     pool.fault(quota_fault(switch))
     jobs = [submit(pool, "BUILD_DEVICE", 0)]
     until(lambda: breaker.open)
-    begun, posts = time.monotonic(), pool.posts()
+    start, posts = time.monotonic(), pool.posts()
 
     jobs += [submit(pool, "BUILD_DEVICE", n) for n in range(1, 50)]
     until(lambda: pool.posts() - posts >= 4)
 
     # The pause between two trial calls is at least 0.2 s.
-    assert pool.posts() - posts <= (time.monotonic() - begun) / 0.2 + 1
+    assert pool.posts() - posts <= (time.monotonic() - start) / 0.2 + 1
     switch.on = False
     assert results(jobs) == ["PASS"] * 50
 

@@ -24,12 +24,6 @@ TOKENS = "/auth/tokens"
 
 
 @pytest.fixture
-def cloud() -> Iterator[LoopbackCloud]:
-    with LoopbackCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
 def other() -> Iterator[LoopbackCloud]:
     """Yield a cloud that must not be called."""
     with LoopbackCloud() as other:
