@@ -22,7 +22,7 @@ Answer = dict[str, Any]
 
 
 class Batch:
-    """A client that submits its jobs at once and waits for the answers.
+    """A client that submits jobs together and waits for the answers.
 
     :ivar uniques: of each job
     :ivar handles: of each job, once :meth:`submitted`
@@ -69,22 +69,24 @@ class Batch:
 
     def answers(self) -> list[Answer]:
         """Return the answers; fail unless every job has one."""
-        found = []
+        answers = []
         for result in self.results():
             if isinstance(result, BaseException):
                 raise result
-            found.append(json.loads(result))
-        return found
+            answers.append(json.loads(result))
+        return answers
 
     def passes(self) -> list[Answer]:
         """Return the answers; fail unless each is a PASS."""
-        found = self.answers()
-        assert {answer["response"] for answer in found} == {"PASS"}, found
-        return found
+        answers = self.answers()
+        responses = {answer["response"] for answer in answers}
+        assert responses == {"PASS"}, answers
+        return answers
 
     def close(self) -> None:
         """Disconnect, even while jobs are unanswered."""
-        with suppress(RuntimeError):  # the loop has ended
+        # The loop may have ended.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(TIMEOUT)
 
@@ -126,18 +128,18 @@ def batch(
     options: ConnectionOptions | None = None,
 ) -> Iterator[Batch]:
     """Submit jobs and stay connected while the block runs."""
-    made = Batch(server, messages, uniques, options)
+    jobs = Batch(server, messages, uniques, options)
     try:
-        made.submitted()
-        yield made
+        jobs.submitted()
+        yield jobs
     finally:
-        made.close()
+        jobs.close()
 
 
 def ask(server: Address, message: object = BUILD_IP) -> Answer:
     """Submit one job and return its answer."""
-    with batch(server, [message]) as one:
-        return one.answers()[0]
+    with batch(server, [message]) as jobs:
+        return jobs.answers()[0]
 
 
 async def _queue(server: Address, payloads: Sequence[bytes]) -> list[str]:
@@ -158,8 +160,8 @@ def queue(server: Address, messages: Sequence[object]) -> list[str]:
     return asyncio.run(_queue(server, payloads))
 
 
-def at(server: Address) -> tuple[int, int]:
-    """Return a server's numbers of queued and of running jobs."""
+def job_counts(server: Address) -> tuple[int, int]:
+    """Return the numbers of a server's unfinished and running jobs."""
     for function in asyncio.run(admin.status(server)):
         if function.name == FUNCTION:
             return function.queued, function.running

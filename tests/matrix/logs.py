@@ -1,12 +1,12 @@
-"""Read from a worker's log what it did."""
+"""Read a worker's executions, registrations and warnings from its log."""
 
 from collections import Counter
 
 from poolmgr.gearman.endpoint import Address
 from tests.processes import Process
 
-#: Seconds within which the default settings notice a silent server.
-NOTICED = 30.0
+#: Seconds within which a worker with default settings notices a silent server.
+NOTICE_TIME = 30.0
 
 
 def executions(process: Process) -> Counter[str]:
@@ -39,7 +39,7 @@ def refusals(process: Process) -> int:
 
 
 def complaints(process: Process, server: Address | str) -> list[str]:
-    """Return a worker's complaints about a job server."""
+    """Return a worker's warnings about a job server."""
     words = f"Job server {server}: "
     return [
         line.partition(words)[2].rstrip("\n")

@@ -13,7 +13,7 @@ from tests.wanted import program
 #: The addresses of both ends; they are not visible from outside.
 SERVER = "10.213.0.1"
 WORKER = "10.213.0.2"
-NOBODY = "02:00:00:00:00:01"
+UNKNOWN_MAC = "02:00:00:00:00:01"
 _TIMEOUT = 20.0
 
 
@@ -58,12 +58,12 @@ class Cable:
 
     def swallow(self) -> None:
         """Send all packets to a machine that does not exist."""
-        self._neighbours("replace", "lladdr", NOBODY, "nud", "permanent")
+        self._neighbours("replace", "lladdr", UNKNOWN_MAC, "nud", "permanent")
 
     def mend(self) -> None:
         """Restore the connection."""
         self.server.run("ip", "link", "set", "cable", "up")
-        self._neighbours("replace", "lladdr", NOBODY, "nud", "stale")
+        self._neighbours("replace", "lladdr", UNKNOWN_MAC, "nud", "stale")
         self._neighbours("del")
 
     def _neighbours(self, verb: str, *how: str) -> None:
@@ -75,13 +75,15 @@ class Cable:
 def cable() -> Iterator[Cable]:
     """Yield two hosts; skip the test where the kernel refuses, also in CI.
 
-    That the tools are not there is a failure in CI.
+    In CI, missing tools are a failure.
     """
     _need_namespaces()
     with ExitStack() as stack:
-        server = Host(stack.enter_context(_held(_unshare())))
+        server = Host(stack.enter_context(_hold_namespace(_unshare())))
         worker = Host(
-            stack.enter_context(_held([*server.through(), "unshare", "--net"]))
+            stack.enter_context(
+                _hold_namespace([*server.through(), "unshare", "--net"])
+            )
         )
         _connect(server, worker)
         yield Cable(server, worker)
@@ -105,7 +107,7 @@ def _unshare() -> list[str]:
 
 
 @contextmanager
-def _held(command: Sequence[str]) -> Iterator[int]:
+def _hold_namespace(command: Sequence[str]) -> Iterator[int]:
     """Hold a namespace while the block runs; yield its process."""
     process = subprocess.Popen(
         [*command, "sh", "-c", "echo; exec cat"],
@@ -114,7 +116,8 @@ def _held(command: Sequence[str]) -> Iterator[int]:
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.read(1), "no namespace"  # it is in it now
+        # The shell prints when it is in the namespace.
+        assert process.stdout.read(1), "no namespace"
         yield process.pid
     finally:
         process.kill()
@@ -124,12 +127,12 @@ def _held(command: Sequence[str]) -> Iterator[int]:
 def _need_namespaces() -> None:
     for tool in ("unshare", "nsenter", "ip"):
         program(tool)
-    tried = subprocess.run(
+    attempt = subprocess.run(
         [*_unshare(), "ip", "link", "add", "cable", "type", "veth"],
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,
         check=False,
     )
-    if tried.returncode:
-        pytest.skip(f"no network namespaces here: {tried.stderr.strip()}")
+    if attempt.returncode:
+        pytest.skip(f"no network namespaces: {attempt.stderr.strip()}")

@@ -9,10 +9,10 @@ from tests.relays import WORK_COMPLETE
 _HEADER = struct.Struct(">4sII")
 
 
-class EachPacket:
+class PacketFilter:
     """A relay filter that receives whole packets.
 
-    Text, as the admin protocol has it, is passed on as it is.
+    Text of the admin protocol is passed on unchanged.
 
     :param change: takes a packet and returns what is passed on
     """
@@ -20,13 +20,13 @@ class EachPacket:
     def __init__(self, change: Callable[[bytes], bytes]) -> None:
         self._change = change
         # A relay has a thread for each connection.
-        self._of_thread = threading.local()
+        self._local = threading.local()
 
     def __call__(self, data: bytes) -> bytes:
-        rest = getattr(self._of_thread, "rest", b"") + data
+        rest = getattr(self._local, "rest", b"") + data
         if not rest.startswith(b"\0"):
             return rest
-        packets, self._of_thread.rest = _split(rest)
+        packets, self._local.rest = _split(rest)
         return b"".join(map(self._change, packets))
 
 
@@ -43,11 +43,11 @@ def _split(data: bytes) -> tuple[list[bytes], bytes]:
     return packets, data
 
 
-def renamed(answer: bytes) -> bytes:
-    """Return an answer with the handle of a job that does not exist.
+def change_handle(answer: bytes) -> bytes:
+    """Replace the handle in an answer by one that gearmand does not know.
 
-    gearmand answers it with JOB_NOT_FOUND, as it does when it has forgotten
-    the job.
+    gearmand replies with JOB_NOT_FOUND, as it does when it has forgotten the
+    job.
     """
     assert answer.startswith(WORK_COMPLETE)
     body = answer[_HEADER.size :]

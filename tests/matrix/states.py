@@ -14,7 +14,7 @@ from tests.matrix.batches import Answer, Batch
 #: Seconds of a boot that the test ends with :meth:`State.boot`.
 NEVER = 3600
 #: The configuration of a worker with one slot.
-ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
+ONE_SLOT = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
 
 
 class State:
@@ -41,9 +41,9 @@ class State:
     def marks(self) -> list[Mark]:
         """Return the marks of all devices and floating IPs."""
         with self._cloud() as cloud:
-            found = [d.mark for d in cloud.list_devices(10.0)]
-            found += [ip.mark for ip in cloud.list_ips(10.0)]
-        return [mark for mark in found if mark is not None]
+            marks = [d.mark for d in cloud.list_devices(10.0)]
+            marks += [ip.mark for ip in cloud.list_ips(10.0)]
+        return [mark for mark in marks if mark is not None]
 
     def owned(self) -> list[str]:
         """Return the uniques of the jobs whose clients may own a resource."""
@@ -70,10 +70,10 @@ class State:
     def boots(self) -> list[tuple[float, float]]:
         """Return when each device was created and ready, in order."""
         with closing(sqlite3.connect(self.path)) as db:
-            found = db.execute(
+            rows = db.execute(
                 "SELECT created, ready FROM device ORDER BY created"
             )
-            return [(created, ready) for created, ready in found]
+            return [(created, ready) for created, ready in rows]
 
     @contextmanager
     def _cloud(self) -> Iterator[FakeCloud]:
@@ -82,14 +82,14 @@ class State:
             yield cloud
 
 
-def require_one_device_a_job(
+def require_one_device_per_job(
     state: State, batch: Batch, answers: Sequence[Answer]
 ) -> None:
-    """Check that each client has its own device, and nobody has another."""
+    """Check that each job owns one device and that there are no others."""
     owners = state.owners()
-    mine = {
+    expected = {
         answer["name"]: unique
         for answer, unique in zip(answers, batch.uniques, strict=True)
     }
-    assert owners == mine
+    assert owners == expected
     assert len(state.devices()) == len(answers)

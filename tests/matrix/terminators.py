@@ -27,8 +27,8 @@ def terminator(
     :param behind: the job server in plain TCP
     :returns: its address; the name is "localhost"
     """
-    made = {"stunnel": _before, "python": _python}[kind]
-    return made(behind, identity)
+    run = {"stunnel": _run_stunnel, "python": _run_python}[kind]
+    return run(behind, identity)
 
 
 def need_stunnel() -> str:
@@ -37,7 +37,7 @@ def need_stunnel() -> str:
 
 
 @contextmanager
-def _before(behind: Address, identity: Identity) -> Iterator[Address]:
+def _run_stunnel(behind: Address, identity: Identity) -> Iterator[Address]:
     port = free_port()
     config = Path(identity.cert).with_name("stunnel.conf")
     config.write_text(
@@ -55,7 +55,7 @@ def stunnel(config: Path, port: int) -> Iterator[None]:
     """Run stunnel while the block runs.
 
     :param config: its configuration file
-    :param port: where it will listen
+    :param port: the port in its configuration
     """
     process = subprocess.Popen(
         [need_stunnel(), str(config)],
@@ -83,7 +83,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _python(behind: Address, identity: Identity) -> Iterator[Address]:
+def _run_python(behind: Address, identity: Identity) -> Iterator[Address]:
     context = identity.context()
     loop = asyncio.new_event_loop()
     listening: Future[int] = Future()
@@ -102,7 +102,7 @@ def _python(behind: Address, identity: Identity) -> Iterator[Address]:
         listening.set_result(server.sockets[0].getsockname()[1])
         await ended.wait()
         server.close()
-        # Threads that still serve a connection.
+        # Some tasks may still serve a connection.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

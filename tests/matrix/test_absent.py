@@ -10,7 +10,7 @@ from tests.certificates import Certificates
 from tests.jobservers import free_port, gearmand
 from tests.matrix.batches import BUILD, ask
 from tests.matrix.logs import complaints, registrations
-from tests.matrix.states import ONE_PLACE
+from tests.matrix.states import ONE_SLOT
 from tests.matrix.terminators import terminator
 from tests.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.polling import until
@@ -51,10 +51,10 @@ def test_the_death_of_one_server_does_not_affect_the_other() -> None:
 def test_unresponsive_servers_do_not_delay_the_start() -> None:
     """The default time-outs are much longer than this test."""
     with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
-        require_black(hole.port)
+        require_connect_timeout(hole.port)
         servers = [str(hole), str(silent.address), str(good.address)]
         with worker(servers) as process:
-            for _time in range(3):
+            for _attempt in range(3):
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
             assert not complaints(process, hole)
@@ -62,8 +62,8 @@ def test_unresponsive_servers_do_not_delay_the_start() -> None:
             until(lambda: registrations(process) == 1)
 
 
-def require_black(port: int) -> None:
-    """Make sure that connecting times out."""
+def require_connect_timeout(port: int) -> None:
+    """Check that connecting to a port times out."""
     with socket.socket() as sock:
         sock.settimeout(0.5)
         with pytest.raises(TimeoutError):
@@ -93,9 +93,9 @@ def test_a_server_that_hangs_at_a_grab_blocks_the_only_slot_until_noticed(
     """gearmand cannot be made to hang, so a scripted server does."""
     with gearmand() as good, peer(hangs_at_a_grab) as hung:
         servers = [str(hung.address), str(good.address)]
-        with worker(servers, QUICK + ONE_PLACE, tmp_path) as process:
+        with worker(servers, QUICK + ONE_SLOT, tmp_path) as process:
             process.wait_for(f"{hung.address}: connected and registered")
-            for _time in range(3):
+            for _attempt in range(3):
                 assert ask(good.address, BUILD)["response"] == "PASS"
             process.wait_for(f"{hung.address}: lost: no sign of life")
             process.wait_for(f"{hung.address}: connected and registered")
@@ -112,7 +112,7 @@ def test_a_silent_tls_handshake_does_not_delay_other_servers(
         with terminator("python", good.address, files.server()) as front:
             servers = [f"localhost:{silent.address.port}", str(front)]
             with worker(servers, config, tmp_path) as process:
-                for _time in range(3):
+                for _attempt in range(3):
                     assert ask(good.address, BUILD)["response"] == "PASS"
 
                 assert silent.times

@@ -7,7 +7,7 @@ import pytest
 from tests.jobservers import JobServerProcess
 from tests.matrix.batches import BUILD, batch
 from tests.matrix.logs import executions, registrations
-from tests.matrix.states import State, require_one_device_a_job
+from tests.matrix.states import State, require_one_device_per_job
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay
@@ -15,8 +15,8 @@ from tests.relays import relay
 JOBS = 100
 
 
-def all_at_once(state: State) -> str:
-    """Return the configuration of a worker that runs all builds at once."""
+def concurrent_builds(state: State) -> str:
+    """Return the configuration of a worker that runs all builds together."""
     return state.config(
         f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
     )
@@ -30,7 +30,7 @@ def test_a_lost_connection_leaves_one_device_per_job(
     :param share: fraction of the jobs that are answered before the cut
     """
     state = State(tmp_path)
-    config = all_at_once(state)
+    config = concurrent_builds(state)
     with relay(job_server.address) as between:
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
@@ -41,7 +41,7 @@ def test_a_lost_connection_leaves_one_device_per_job(
                 answers = jobs.passes()
             until(lambda: registrations(process) == 2)
 
-    require_one_device_a_job(state, jobs, answers)
+    require_one_device_per_job(state, jobs, answers)
     times = executions(process)
     assert set(times) == set(jobs.uniques)
     assert max(times.values()) <= 2
@@ -51,14 +51,14 @@ def test_repeatedly_lost_connections_leave_one_device_per_job(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = all_at_once(state)
+    config = concurrent_builds(state)
     with relay(job_server.address) as between:
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
             with batch(job_server.address, [BUILD] * JOBS) as jobs:
-                for _time in range(5):
+                for _cut in range(5):
                     between.cut()
                     process.wait_for("registered")
                 answers = jobs.passes()
 
-    require_one_device_a_job(state, jobs, answers)
+    require_one_device_per_job(state, jobs, answers)

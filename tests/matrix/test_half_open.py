@@ -15,7 +15,12 @@ import pytest
 
 from tests.jobservers import need_gearmand
 from tests.matrix.batches import BUILD
-from tests.matrix.logs import NOTICED, complaints, executions, registrations
+from tests.matrix.logs import (
+    NOTICE_TIME,
+    complaints,
+    executions,
+    registrations,
+)
 from tests.matrix.networks import SERVER, Cable, Host, cable
 from tests.matrix.states import NEVER, State
 from tests.polling import until
@@ -32,7 +37,7 @@ def gearmand(host: Host, where: str) -> Iterator[None]:
         [
             *(*host.through(), need_gearmand()),
             *(f"--listen={address}", f"--port={port}", "--log-file=none"),
-            # As documented, so that it notices vanished workers.
+            # The documented options, with which it notices lost workers.
             *("--keepalive", "--keepalive-idle=2"),
             *("--keepalive-interval=1", "--keepalive-count=3"),
         ],
@@ -49,10 +54,10 @@ def gearmand(host: Host, where: str) -> Iterator[None]:
 def hosts() -> Iterator[Cable]:
     """Yield a host with two gearmands, and a host for the worker."""
     with ExitStack() as stack:
-        made = stack.enter_context(cable())
+        hosts = stack.enter_context(cable())
         for where in (IDLE, BUSY):
-            stack.enter_context(gearmand(made.server, where))
-        yield made
+            stack.enter_context(gearmand(hosts.server, where))
+        yield hosts
 
 
 class Submission:
@@ -69,7 +74,7 @@ class Submission:
         )
 
     def passes(self) -> None:
-        """Wait for a PASS."""
+        """Wait for the answer, which must be a PASS."""
         answer, _nothing = self._process.communicate(timeout=60.0)
         assert json.loads(answer)["response"] == "PASS"
 
@@ -90,7 +95,7 @@ def test_half_open_connections_are_noticed_and_reopened(
     through = hosts.worker.through()
     with worker([IDLE, BUSY], config, tmp_path, through) as process:
         until(lambda: registrations(process) == 2)
-        with closing(Submission(hosts.server, BUSY)) as asked:
+        with closing(Submission(hosts.server, BUSY)) as submission:
             until(lambda: len(state.devices()) == 1)
             # TCP sends no keepalives while data is unacknowledged, and the
             # receiver may delay the acknowledgement by 40 ms.
@@ -102,19 +107,19 @@ def test_half_open_connections_are_noticed_and_reopened(
             until(lambda: executions(process))
             busy = time.monotonic()
 
-            until(lambda: complaints(process, IDLE), 2 * NOTICED)
-            assert time.monotonic() - idle < NOTICED
-            until(lambda: complaints(process, BUSY), 2 * NOTICED)
-            assert time.monotonic() - busy < NOTICED
+            until(lambda: complaints(process, IDLE), 2 * NOTICE_TIME)
+            assert time.monotonic() - idle < NOTICE_TIME
+            until(lambda: complaints(process, BUSY), 2 * NOTICE_TIME)
+            assert time.monotonic() - busy < NOTICE_TIME
 
             hosts.mend()
             # gearmand has noticed as well and redelivers the job.
-            asked.passes()
+            submission.passes()
         until(lambda: registrations(process) == 4)
-        with closing(Submission(hosts.server, IDLE)) as asked:
+        with closing(Submission(hosts.server, IDLE)) as submission:
             until(lambda: len(state.devices()) == 2)
             state.boot(mark.unique for mark in state.marks())
-            asked.passes()
+            submission.passes()
 
     marks = [(mark.state, mark.taken) for mark in state.marks()]
     assert sorted(marks) == [("handed over", 0), ("handed over", 1)]

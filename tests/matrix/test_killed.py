@@ -9,9 +9,9 @@ from tests.matrix.batches import BUILD, BUILD_IP, TIMEOUT, ask, batch
 from tests.matrix.logs import executions, registrations
 from tests.matrix.states import (
     NEVER,
-    ONE_PLACE,
+    ONE_SLOT,
     State,
-    require_one_device_a_job,
+    require_one_device_per_job,
 )
 from tests.polling import until
 from tests.processes import worker
@@ -21,14 +21,14 @@ from tests.relays import JOB_ASSIGN_UNIQ, relay
 def test_a_server_killed_while_idle_is_served_again(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
-    # A slot that leaked would show: there is only one.
-    config = State(tmp_path).config(ONE_PLACE)
+    # With one slot, a leaked slot would block the next job.
+    config = State(tmp_path).config(ONE_SLOT)
     with worker([str(job_server.address)], config, tmp_path) as process:
-        for time in range(1, 4):
+        for number in range(1, 4):
             process.wait_for("connected and registered")
             assert ask(job_server.address, BUILD)["response"] == "PASS"
             assert ask(job_server.address)["response"] == "PASS"
-            assert registrations(process) == time
+            assert registrations(process) == number
             job_server.restart()
 
 
@@ -54,25 +54,26 @@ def test_a_server_killed_during_a_job_leaves_one_owned_device(
         until(lambda: sum(executions(process).values()) == 2)
 
     assert state.owners() == {answer["name"]: second.uniques[0]}
-    assert len(state.devices()) == 2  # the reaper deletes the other
+    # The other device is an orphan for the reaper.
+    assert len(state.devices()) == 2
 
 
 class FirstJob:
     """A relay filter that withholds the first job from the worker.
 
     :param instead: sent in its place; None closes the connection
-    :ivar came: set when the job arrives
+    :ivar arrived: set when the job arrives
     """
 
     def __init__(self, instead: bytes | None) -> None:
-        self.came = threading.Event()
+        self.arrived = threading.Event()
         self._instead = instead
 
     def __call__(self, data: bytes) -> bytes | None:
         """Filter data on its way to the worker."""
-        if self.came.is_set() or JOB_ASSIGN_UNIQ not in data:
+        if self.arrived.is_set() or JOB_ASSIGN_UNIQ not in data:
             return data
-        self.came.set()
+        self.arrived.set()
         return self._instead
 
 
@@ -82,13 +83,13 @@ def test_a_server_killed_between_grab_and_assignment_frees_the_slot(
     state = State(tmp_path)
     job = FirstJob(b"")
     with gearmand() as server, relay(server.address, to_worker=job) as between:
-        config = state.config(ONE_PLACE)
+        config = state.config(ONE_SLOT)
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
             # gearmand may assign the job before it confirms it to the
             # client; kill it when it has done both.
             with batch(server.address, [BUILD]) as lost:
-                assert job.came.wait(TIMEOUT)
+                assert job.arrived.wait(TIMEOUT)
                 server.kill()
                 (result,) = lost.results()
             assert isinstance(result, TransportError)
@@ -109,7 +110,7 @@ def test_a_job_lost_on_its_way_to_the_worker_is_redelivered(
     # The server is alive and notices the lost connection.
     cut = FirstJob(None)
     with gearmand() as server, relay(server.address, to_worker=cut) as between:
-        config = state.config(ONE_PLACE)
+        config = state.config(ONE_SLOT)
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
             with batch(server.address, [BUILD]) as jobs:
@@ -118,4 +119,4 @@ def test_a_job_lost_on_its_way_to_the_worker_is_redelivered(
             until(lambda: executions(process) == {jobs.uniques[0]: 1})
             assert ask(server.address)["response"] == "PASS"
             until(lambda: registrations(process) == 2)
-    require_one_device_a_job(state, jobs, answers)
+    require_one_device_per_job(state, jobs, answers)

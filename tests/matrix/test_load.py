@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch, queue
+from tests.matrix.batches import BUILD, BUILD_IP, ask, batch, job_counts, queue
 from tests.matrix.logs import executions, registrations
-from tests.matrix.states import ONE_PLACE, State
+from tests.matrix.states import ONE_SLOT, State
 from tests.polling import until
 from tests.processes import worker
 
@@ -38,9 +38,9 @@ def test_a_queue_of_20000_jobs_is_processed(tmp_path: Path) -> None:
     config = state.config(ip_quota=MANY, ip_range="10.0.0.0/8")
     with gearmand() as server:
         uniques = queue(server.address, [BUILD_IP] * MANY)
-        assert at(server.address) == (MANY, 0)
+        assert job_counts(server.address) == (MANY, 0)
         with worker([str(server.address)], config, tmp_path) as process:
-            until(lambda: at(server.address) == (0, 0), 90.0, 0.1)
+            until(lambda: job_counts(server.address) == (0, 0), 90.0, 0.1)
             assert ask(server.address, {"action": "?"})["response"] == "FAIL"
 
             until(lambda: registrations(process) == 1)
@@ -51,7 +51,7 @@ def test_one_slot_serves_three_servers_in_turn(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_PLACE, boot_time=0.3)
+    config = state.config(ONE_SLOT, boot_time=0.3)
     with gearmand() as a, gearmand() as b, gearmand() as c:
         servers = [each.address for each in (a, b, c)]
         for server in servers:
@@ -74,16 +74,17 @@ def test_one_slot_serves_three_servers_in_turn(
 def test_one_slot_prefetches_no_job(
     tmp_path: Path,
 ) -> None:
-    config = State(tmp_path).config(ONE_PLACE, boot_time=3600)
+    config = State(tmp_path).config(ONE_SLOT, boot_time=3600)
     with gearmand() as a, gearmand() as b, gearmand() as c:
         servers = [each.address for each in (a, b, c)]
         for server in servers:
             queue(server, [BUILD] * 2)
         with worker([str(s) for s in servers], config, tmp_path) as process:
             until(lambda: registrations(process) == 3)
-            until(lambda: sum(at(s)[1] for s in servers) == 1)
-            for _look in range(20):  # more would come at once
-                taken = [at(server) for server in servers]
+            until(lambda: sum(job_counts(s)[1] for s in servers) == 1)
+            # More jobs would arrive immediately.
+            for _attempt in range(20):
+                taken = [job_counts(server) for server in servers]
                 assert sorted(taken) == [(2, 0), (2, 0), (2, 1)]
 
 

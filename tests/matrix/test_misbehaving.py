@@ -9,7 +9,7 @@ from poolmgr.gearman.protocol import PacketType, encode
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, ask, batch
 from tests.matrix.logs import complaints, executions, registrations
-from tests.matrix.states import State, require_one_device_a_job
+from tests.matrix.states import State, require_one_device_per_job
 from tests.peers import closes, peer, peers
 from tests.polling import until
 from tests.processes import Process, worker
@@ -59,7 +59,7 @@ def test_invalid_packets_close_only_that_connection(tmp_path: Path) -> None:
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
             for each, words in zip(bad, NONSENSE.values(), strict=True):
-                # The worker registers with some before it notices.
+                # The worker may register before it receives the packet.
                 _wait_for_complaint(words, process, each.address)
             assert not complaints(process, good.address)
 
@@ -72,28 +72,28 @@ def test_reconnecting_to_a_closing_server_costs_little_cpu(
     tmp_path: Path,
 ) -> None:
     """Jitter shortens each default pause by at most half."""
-    tries = 7
+    attempts = 7
     shortest = 0.5 * sum((0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
     with gearmand() as good, peer(closes) as bad:
         servers = [str(bad.address), str(good.address)]
         with worker(servers) as process:
             process.wait_for(f"{good.address}: connected and registered")
             before = cpu_seconds(process)
-            until(lambda: len(bad.times) == tries)
+            until(lambda: len(bad.times) == attempts)
             spent = cpu_seconds(process) - before
             assert ask(good.address)["response"] == "PASS"
 
-            # Timing decides which of the two it is; each is logged once.
-            told = complaints(process, bad.address)
-            assert len(told) == len(set(told))
-            why = "it may not be a job server (gearmand), or speak only TLS"
-            assert set(told) <= {
-                f"not reached: closed by the job server: {why}",
-                f"not reached: Connection reset by peer: {why}",
+            # Either error may occur, depending on the timing.
+            logged = complaints(process, bad.address)
+            assert len(logged) == len(set(logged))
+            hint = "it may not be a job server (gearmand), or speak only TLS"
+            assert set(logged) <= {
+                f"not reached: closed by the job server: {hint}",
+                f"not reached: Connection reset by peer: {hint}",
             }
             assert registrations(process) == 1
-    assert bad.times[tries - 1] - bad.times[0] >= shortest
-    assert spent < 0.1 * (bad.times[tries - 1] - bad.times[0])
+    assert bad.times[attempts - 1] - bad.times[0] >= shortest
+    assert spent < 0.1 * (bad.times[attempts - 1] - bad.times[0])
 
 
 def test_garbage_between_jobs_causes_a_reconnect_and_loses_no_job(
@@ -101,17 +101,17 @@ def test_garbage_between_jobs_causes_a_reconnect_and_loses_no_job(
 ) -> None:
     state = State(tmp_path)
     config = state.config("[worker]\nlong_jobs = 50\n", boot_time=1)
-    spoilt: list[bytes] = []
+    corrupted: list[bytes] = []
 
-    def spoil(data: bytes) -> bytes:
-        if len(spoilt) < 3 and JOB_ASSIGN_UNIQ in data:
-            spoilt.append(data)
+    def corrupt(data: bytes) -> bytes:
+        if len(corrupted) < 3 and JOB_ASSIGN_UNIQ in data:
+            corrupted.append(data)
             at = data.index(JOB_ASSIGN_UNIQ)
             return data[:at] + b"\0RES\xff\xff" + data[at + 6 :]
         return data
 
     with gearmand() as server:
-        with relay(server.address, to_worker=spoil) as between:
+        with relay(server.address, to_worker=corrupt) as between:
             with worker([str(between.address)], config, tmp_path) as process:
                 process.wait_for("registered")
                 with batch(server.address, [BUILD] * 50) as jobs:
@@ -120,5 +120,5 @@ def test_garbage_between_jobs_causes_a_reconnect_and_loses_no_job(
                 until(lambda: registrations(process) == 4)
                 until(lambda: len(executions(process)) == 50)
                 assert max(executions(process).values()) <= 2
-    assert len(spoilt) == 3
-    require_one_device_a_job(state, jobs, answers)
+    assert len(corrupted) == 3
+    require_one_device_per_job(state, jobs, answers)

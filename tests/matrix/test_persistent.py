@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, at, queue
+from tests.matrix.batches import BUILD, job_counts, queue
 from tests.matrix.logs import passed
 from tests.matrix.states import State
 from tests.polling import until
@@ -28,14 +28,14 @@ def test_a_killed_server_with_a_persistent_queue_leaves_one_device_per_job(
         boot_time=1,
         boot_spread=0.5,
     )
-    keeps = ("--queue-type=libsqlite3", f"--libsqlite3-db={tmp_path / 'q'}")
-    with gearmand(*keeps) as server:
+    options = ("--queue-type=libsqlite3", f"--libsqlite3-db={tmp_path / 'q'}")
+    with gearmand(*options) as server:
         uniques = queue(server.address, [BUILD] * JOBS)
         with worker([str(server.address)], config, tmp_path) as process:
             until(lambda: len(state.devices()) >= RUNNING)
             until(lambda: len(passed(process)) >= share * JOBS)
             server.restart()
-            until(lambda: at(server.address) == (0, 0))
+            until(lambda: job_counts(server.address) == (0, 0))
             until(lambda: passed(process) >= set(uniques))
             until(lambda: state.owned() == sorted(uniques))
 

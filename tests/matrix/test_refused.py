@@ -8,9 +8,9 @@ import pytest
 from poolmgr.gearman.client import JobFailed
 from tests.asking import cancel
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch
+from tests.matrix.batches import BUILD, BUILD_IP, ask, batch, job_counts
 from tests.matrix.logs import executions, refusals, registrations
-from tests.matrix.packets import EachPacket, renamed
+from tests.matrix.packets import PacketFilter, change_handle
 from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
@@ -29,17 +29,17 @@ class Refusal:
     def __init__(self, every: int) -> None:
         self.refused: list[bytes] = []
         self._every = every
-        self._seen = 0
+        self._answers = 0
 
     def __call__(self, packet: bytes) -> bytes:
-        """Pass on or rename a packet for the job server."""
+        """Pass on a packet for the job server, or change its handle."""
         if not packet.startswith(WORK_COMPLETE):
             return packet
-        self._seen += 1
-        if self._seen % self._every:
+        self._answers += 1
+        if self._answers % self._every:
             return packet
         self.refused.append(packet)
-        return renamed(packet)
+        return change_handle(packet)
 
 
 def test_one_refused_answer_repeats_no_other_job(tmp_path: Path) -> None:
@@ -47,15 +47,16 @@ def test_one_refused_answer_repeats_no_other_job(tmp_path: Path) -> None:
     config = state.config(
         f"[worker]\nlong_jobs = {JOBS}\n", boot_time=1, boot_spread=0.5
     )
-    refusal = Refusal(JOBS // 2 + 1)  # once
+    # Only one answer is refused.
+    refusal = Refusal(JOBS // 2 + 1)
     with gearmand() as server:
-        with relay(server.address, EachPacket(refusal)) as between:
+        with relay(server.address, PacketFilter(refusal)) as between:
             with worker([str(between.address)], config, tmp_path) as process:
                 process.wait_for("registered")
                 with batch(server.address, [BUILD] * JOBS) as jobs:
                     until(lambda: len(executions(process)) == JOBS)
                     # gearmand still waits for the one refused answer.
-                    until(lambda: at(server.address) == (1, 1))
+                    until(lambda: job_counts(server.address) == (1, 1))
                     until(lambda: len(state.owned()) == JOBS - 1)
                     assert ask(server.address)["response"] == "PASS"
 
@@ -73,13 +74,13 @@ def test_only_resources_of_refused_answers_are_deleted(
     config = state.config(f"[worker]\nlong_jobs = {JOBS}\n")
     refusal = Refusal(3)
     with gearmand() as server:
-        with relay(server.address, EachPacket(refusal)) as between:
+        with relay(server.address, PacketFilter(refusal)) as between:
             with worker([str(between.address)], config, tmp_path) as process:
                 process.wait_for("registered")
                 with batch(server.address, [message] * 60) as jobs:
                     until(lambda: len(executions(process)) == 60)
                     until(lambda: len(state.marks()) == 40)
-                    until(lambda: at(server.address) == (20, 20))
+                    until(lambda: job_counts(server.address) == (20, 20))
                     until(lambda: refusals(process) == 20)
 
                 assert registrations(process) == 1
@@ -91,28 +92,28 @@ def test_only_resources_of_refused_answers_are_deleted(
 @pytest.fixture
 def server() -> Iterator[JobServerProcess]:
     """Yield a gearmand; the built-in job server cannot cancel."""
-    with gearmand() as made:
-        yield made
+    with gearmand() as server:
+        yield server
 
 
 def test_a_cancelled_job_does_not_affect_others(
     server: JobServerProcess, tmp_path: Path
 ) -> None:
-    """gearmand tells only the client, and drops the worker's answer."""
+    """gearmand notifies only the client and drops the worker's answer."""
     state = State(tmp_path)
     config = state.config("[worker]\nlong_jobs = 10\n", boot_time=NEVER)
     address = server.address
     with worker([str(address)], config, tmp_path) as process:
         process.wait_for("registered")
         with (
-            batch(address, [BUILD]) as doomed,
+            batch(address, [BUILD]) as cancelled,
             batch(address, [BUILD] * 9) as others,
         ):
             until(lambda: len(state.devices()) == 10)
-            assert cancel(address, doomed.handles[0])
-            (result,) = doomed.results()
+            assert cancel(address, cancelled.handles[0])
+            (result,) = cancelled.results()
             assert isinstance(result, JobFailed)
-            state.boot([*doomed.uniques, *others.uniques])
+            state.boot([*cancelled.uniques, *others.uniques])
             answers = others.passes()
         # The cancelled job does not keep its slot.
         with batch(address, [BUILD] * 10) as more:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from poolmgr.errors import TransportError
 from tests.jobservers import JobServerProcess
-from tests.matrix.batches import BUILD, at, batch
+from tests.matrix.batches import BUILD, batch, job_counts
 from tests.matrix.logs import executions
 from tests.matrix.states import NEVER, State
 from tests.polling import until
@@ -39,7 +39,7 @@ def test_no_result_reaches_another_job_with_the_same_handle(
             state.boot(first.uniques)
             until(lambda: len(executions(process)) == JOBS)
             assert set(executions(process)) == set(first.uniques)
-            assert at(server) == (JOBS, JOBS)
+            assert job_counts(server) == (JOBS, JOBS)
             state.boot(second.uniques)
             answers = second.passes()
         until(lambda: sum(executions(process).values()) == 2 * JOBS)
@@ -61,7 +61,7 @@ def test_only_jobs_after_the_last_restart_own_devices(
     config = state.config("[worker]\nlong_jobs = 100\n", boot_time=NEVER)
     uniques: list[str] = []
     with worker([str(job_server.address)], config, tmp_path) as process:
-        for _time in range(3):
+        for _restart in range(3):
             process.wait_for("registered")
             with batch(job_server.address, [BUILD] * 10) as jobs:
                 uniques.extend(jobs.uniques)

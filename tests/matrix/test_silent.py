@@ -10,7 +10,7 @@ import pytest
 from poolmgr.gearman.endpoint import ConnectionOptions
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, ask, batch
-from tests.matrix.logs import NOTICED, complaints, registrations
+from tests.matrix.logs import NOTICE_TIME, complaints, registrations
 from tests.matrix.states import State
 from tests.polling import until
 from tests.processes import worker
@@ -26,12 +26,12 @@ def test_silent_servers_are_noticed_and_served_again(
 ) -> None:
     """One server is stopped; a relay to another one drops all packets."""
     state = State(tmp_path)
-    swallows = threading.Event()
+    dropping = threading.Event()
 
-    def passed(data: bytes) -> bytes:
-        return b"" if swallows.is_set() else data
+    def pass_on(data: bytes) -> bytes:
+        return b"" if dropping.is_set() else data
 
-    with gearmand() as far, relay(far.address, passed, passed) as between:
+    with gearmand() as far, relay(far.address, pass_on, pass_on) as between:
         with gearmand() as good:
             stopped, silent = str(job_server.address), str(between.address)
             servers = [stopped, silent, str(good.address)]
@@ -45,16 +45,17 @@ def test_silent_servers_are_noticed_and_served_again(
             ):
                 until(lambda: len(state.devices()) == 20)
                 began = time.monotonic()
-                swallows.set()
+                dropping.set()
                 job_server.signal(signal.SIGSTOP)
                 try:
-                    until(lambda: complaints(process, stopped), 2 * NOTICED)
-                    until(lambda: complaints(process, silent), 2 * NOTICED)
-                    assert time.monotonic() - began < NOTICED
+                    limit = 2 * NOTICE_TIME
+                    until(lambda: complaints(process, stopped), limit)
+                    until(lambda: complaints(process, silent), limit)
+                    assert time.monotonic() - began < NOTICE_TIME
                     assert ask(good.address)["response"] == "PASS"
                 finally:
                     job_server.signal(signal.SIGCONT)
-                swallows.clear()
+                dropping.clear()
                 # The stopped server has what was sent before; everything
                 # else is redelivered.
                 answers = a.passes() + b.passes()

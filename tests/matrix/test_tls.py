@@ -44,12 +44,12 @@ def test_jobs_pass_with_valid_certificates(
         command = ["--config-file", str(tmp_path / "worker.conf")]
         command += ["--gearman-server", str(front)]
         done = poolmgr(*command, "submit", json.dumps(BUILD))
-        shown = poolmgr(*command, "status", "-f", "json")
+        status = poolmgr(*command, "status", "-f", "json")
 
         assert registrations(process) == 1
         assert not complaints(process, front)
     assert json.loads(done.stdout)["response"] == "PASS"
-    assert json.loads(shown.stdout)[0]["Workers"] == 1
+    assert json.loads(status.stdout)[0]["Workers"] == 1
     assert len(state.owned()) == 51
 
 
@@ -116,22 +116,22 @@ def require_refused(
 ) -> None:
     """Check that a worker and a command report the TLS failure in one line."""
     # Some terminators close without an alert.
-    ours = words.startswith("it ")
-    may_be = f"{words}|may not accept our" if ours else words
+    client_fault = words.startswith("it ")
+    pattern = f"{words}|may not accept our" if client_fault else words
     with worker([str(front)], config, folder) as process:
         process.wait_for(f"Job server {front}: ")
-        said = complaints(process, front)
-        asked = poolmgr(
+        logged = complaints(process, front)
+        done = poolmgr(
             *("--config-file", str(folder / "worker.conf")),
             *("--gearman-server", str(front)),
             *("submit", "{}"),
         )
     assert registrations(process) == 0
-    assert len(said) == 1
-    assert re.search(f"not reached: TLS: .*({may_be})", said[0])
-    assert asked.returncode == 1
-    assert asked.stderr.count("\n") == 1
-    assert re.search(f"{front}: TLS: .*({may_be})", asked.stderr)
+    assert len(logged) == 1
+    assert re.search(f"not reached: TLS: .*({pattern})", logged[0])
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert re.search(f"{front}: TLS: .*({pattern})", done.stderr)
 
 
 def test_a_worker_does_not_fall_back_to_plain_text(

@@ -13,7 +13,15 @@ import pytest
 
 from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, Batch, ask, at, batch, queue
+from tests.matrix.batches import (
+    BUILD,
+    BUILD_IP,
+    Batch,
+    ask,
+    batch,
+    job_counts,
+    queue,
+)
 from tests.matrix.states import NEVER, State
 from tests.peers import black_hole, is_silent, peer
 from tests.polling import until
@@ -178,7 +186,7 @@ def test_a_draining_worker_takes_no_jobs(
     job_server: JobServerProcess, state: State
 ) -> None:
     def waiting() -> int:
-        queued, running = at(job_server.address)
+        queued, running = job_counts(job_server.address)
         return queued - running
 
     config = state.config(boot_time=1.5)
