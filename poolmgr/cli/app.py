@@ -166,7 +166,7 @@ class Help(HelpCommand):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process and return the exit code."""
     _open_standard_files()
-    atexit.register(_ignore_signals)
+    atexit.register(_keep_exit_code)
     logs.log_all()
     try:
         app = PoolmgrApp()
@@ -200,10 +200,15 @@ def _open_standard_files() -> None:
     sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
-def _ignore_signals() -> None:
+def _keep_exit_code() -> None:
     """Keep the exit code of a command that has printed its result.
 
     At exit Python removes its handlers, and a signal would kill the process.
+    It exits with 120 if it cannot write the rest of the log.
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
