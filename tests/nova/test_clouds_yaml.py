@@ -91,7 +91,7 @@ def test_a_numeric_password_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("cloud", "problem"),
+    ("keys", "problem"),
     [
         ({"auth_type": "nonsense"}, "The plugin nonsense could not be found"),
         ({"profile": 5}, "openstacksdk cannot use this"),
@@ -100,9 +100,9 @@ def test_a_numeric_password_is_not_shown(
     ],
 )
 def test_a_value_refused_by_the_sdk_is_reported_with_its_origin(
-    folder: ConfigFolder, cloud: dict[str, Any], problem: str
+    folder: ConfigFolder, keys: dict[str, Any], problem: str
 ) -> None:
-    output = folder.fails(folder.use_clouds_yaml(**cloud))
+    output = folder.fails(folder.use_clouds_yaml(**keys))
 
     assert "clouds.yaml: clouds.mycloud: " in output
     assert problem in output
