@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
+from tests.matrix.batches import ask
 from tests.polling import until
 from tests.processes import TIMEOUT, Process, poolmgr
-
-BUILD_IP = {"action": "BUILD_IP"}
 
 
 class LoggingWorker:
@@ -32,8 +30,7 @@ class LoggingWorker:
 
     def run_job(self) -> None:
         """Run a job."""
-        (answer,) = asked(self._server.address, BUILD_IP)()
-        assert answer["response"] == "PASS"
+        assert ask(self._server.address)["response"] == "PASS"
 
     def drain(self) -> None:
         """Drain the worker."""
@@ -227,12 +224,12 @@ def test_a_worker_works_with_standard_error_on_a_full_disk(
             stderr=full,
         )
         try:
-            (answer,) = asked(server.address, BUILD_IP)()
+            answer = ask(server.address)
             process.send_signal(signal.SIGTERM)
-            code = process.wait(TIMEOUT)
+            exit_code = process.wait(TIMEOUT)
         finally:
             process.kill()
             process.wait()
 
-    assert (answer["response"], code) == ("PASS", 0)
+    assert (answer["response"], exit_code) == ("PASS", 0)
     assert "drained" in log.read_text()

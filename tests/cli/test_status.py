@@ -1,6 +1,5 @@
 """Tests of ``poolmgr status``, once and with ``--watch``."""
 
-import asyncio
 import json
 import re
 import signal
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman.client import Client
-from poolmgr.gearman.endpoint import Address
 from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
+from tests.matrix.batches import queue
 from tests.polling import until
 from tests.processes import poolmgr, worker
 from tests.terminals import Terminal, terminal
@@ -40,17 +38,6 @@ def watching(*servers: JobServerProcess) -> list[str]:
     return [*args, "status", "--watch", "--interval", "0.2"]
 
 
-def queue(server: Address, jobs: int) -> None:
-    """Queue background jobs."""
-
-    async def submit() -> None:
-        async with Client([server]) as client:
-            for _number in range(jobs):
-                await client.submit(FUNCTION, b"{}", background=True)
-
-    asyncio.run(submit())
-
-
 def row_of(shown: Terminal) -> str:
     """Return the row of the function, once it is visible."""
     rows = [line for line in shown.lines if FUNCTION in line]
@@ -61,7 +48,7 @@ def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
     dead = f"127.0.0.1:{free_port()}"
     address = str(job_server.address)
     server = ["--gearman-server", address]
-    queue(job_server.address, 2)
+    queue(job_server.address, [{}] * 2)
 
     done = poolmgr(*server, "status", "-f", "json")
     both = poolmgr(*server, "--gearman-server", dead, "status", "-f", "json")
@@ -98,7 +85,7 @@ def test_growing_and_shrinking_queues_are_shown(
     with terminal(*watching(one, two)) as shown:
         shown.wait_for(lambda: shown.text.count("no functions") == 2)
 
-        queue(one.address, 7)
+        queue(one.address, [{}] * 7)
 
         row = re.compile(r"libra_pool_mgm +7 +0 +0 +\+0\.0$")
         shown.wait_for(lambda: row.search(row_of(shown)))
@@ -165,7 +152,7 @@ def test_typed_text_is_not_shown() -> None:
 
 def test_the_view_fits_a_resized_window() -> None:
     with builtin() as server:
-        queue(server.address, 3)
+        queue(server.address, [{}] * 3)
         with terminal(*watching(server), columns=100) as shown:
             shown.wait_for(lambda: "Wait" in shown.text)
             for columns, rows, words in (
@@ -185,7 +172,7 @@ def test_the_view_fits_a_resized_window() -> None:
 def test_a_pipe_gets_a_table_at_each_interval(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with builtin() as server, path.open("w") as out:
-        queue(server.address, 2)
+        queue(server.address, [{}] * 2)
         process = subprocess.Popen(
             [sys.executable, "-m", "poolmgr", *watching(server)],
             stdout=out,
@@ -227,7 +214,7 @@ def test_options_that_exclude_watch_are_refused(
 
 def test_a_small_window_shows_the_most_important_lines() -> None:
     with builtin() as one, builtin() as two:
-        queue(one.address, 3)
+        queue(one.address, [{}] * 3)
         two.kill()
         args = watching(one, two)
         with terminal(*args, columns=30, rows=6) as shown:

@@ -51,7 +51,9 @@ def test_no_file_is_created_without_a_home(
 
 
 @pytest.mark.skipif(not can_be_strange(), reason="needs user namespaces")
-def test_a_user_without_a_passwd_entry(tmp_path: Path) -> None:
+def test_a_user_without_a_passwd_entry_can_run_commands(
+    tmp_path: Path,
+) -> None:
     done = subprocess.run(
         [*STRANGER, sys.executable, "-m", "poolmgr", "plugin", "list"],
         cwd=tmp_path,

@@ -91,7 +91,7 @@ def test_options_of_the_old_daemon_are_listed_as_unused(
     assert "\n# [global] user: poolmgr does not use it" in shown
 
 
-def test_comments_name_the_old_options(tmp_path: Path) -> None:
+def test_convert_names_the_old_options_in_comments(tmp_path: Path) -> None:
     old = write(
         tmp_path / "libra.cfg",
         "[mgm]\nthreads=4\ntcp_check_port: 8080\nnova_insecure = on\n"

@@ -217,7 +217,7 @@ def test_a_deprecated_name_is_logged_once(
     assert len(said) == 1
 
 
-def test_options_of_another_driver_are_not_misspelt_ones(
+def test_options_of_another_driver_are_not_taken_for_misspelt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

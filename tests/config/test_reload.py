@@ -281,7 +281,7 @@ def test_quiet_takes_precedence_over_log_level(tmp_path: Path) -> None:
     assert not any(" INFO " in line for line in process.lines)
 
 
-def test_many_signals_at_once_do_no_harm(
+def test_jobs_pass_during_hundreds_of_signals(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     servers = [str(job_server.address)]
@@ -300,7 +300,9 @@ def test_many_signals_at_once_do_no_harm(
 # -- jobs in flight ---------------------------------------------------------
 
 
-def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
+def test_jobs_in_flight_keep_their_settings_and_deadline(
+    cloud: FakeCloud,
+) -> None:
     go_on, entered = threading.Event(), threading.Semaphore(0)
 
     class Seen(Action[object]):

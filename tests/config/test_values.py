@@ -264,7 +264,7 @@ def test_an_invalid_secret_is_not_shown(tmp_path: Path) -> None:
         ("[worker]\nfunction = a b\n", "function"),
     ],
 )
-def test_check_fails_where_a_worker_would(
+def test_check_reports_the_error_that_ends_a_worker(
     text: str, words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -298,7 +298,7 @@ def test_values_of_the_command_line_are_checked(
     assert str(caught.value).isprintable()
 
 
-def test_settings_of_a_program_are_checked() -> None:
+def test_settings_in_code_are_checked() -> None:
     for wrong in (float("nan"), float("inf"), -1.0):
         with pytest.raises(ConfigError, match="boot_time"):
             FakeSettings(boot_time=wrong)
@@ -322,7 +322,7 @@ def test_settings_of_a_program_are_checked() -> None:
 )
 @pytest.mark.parametrize("section", ["[gearman]", "[ Gearman ]", "[GEARMAN]"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_spellings_of_lists_and_names(
+def test_all_spellings_of_lists_and_names_are_read(
     section: str, text: str, servers: tuple[str, ...], end: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -382,7 +382,7 @@ def all_settings(path: Path) -> list[object]:
     st.one_of(USUAL, ODD, LINES, ODD.map(lambda text: f'"{text}"')),
     st.booleans(),
 )
-def test_what_is_converted_has_the_same_effect(
+def test_any_converted_option_has_the_same_effect(
     option: Option, text: str, old: bool
 ) -> None:
     names = keys_of(option)
@@ -402,7 +402,7 @@ def test_what_is_converted_has_the_same_effect(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
-def test_any_text_can_be_written_and_read(text: str) -> None:
+def test_any_text_can_be_written_to_a_file_and_read(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.conf"
         path.write_text(f"[nova]\nusername = {format_value(text)}\n")
