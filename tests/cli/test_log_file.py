@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.batches import ask
 from tests.jobservers import JobServerProcess, builtin
-from tests.matrix.batches import ask
 from tests.polling import until
 from tests.processes import TIMEOUT, Process, poolmgr
 

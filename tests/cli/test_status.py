@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.asking import FUNCTION
+from tests.batches import queue
 from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
-from tests.matrix.batches import queue
 from tests.polling import until
 from tests.processes import poolmgr, worker
 from tests.terminals import Terminal, terminal

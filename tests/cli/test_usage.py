@@ -126,7 +126,7 @@ def test_an_unknown_column_of_a_list_is_refused() -> None:
     )
 
 
-def test_an_unknown_field_is_refused_before_the_cloud_is_asked() -> None:
+def test_an_unknown_field_is_refused_without_a_call_to_the_cloud() -> None:
     done = poolmgr("device", "show", "libra-1", "-c", "nmae")
 
     assert (done.returncode, done.stdout) == (2, "")

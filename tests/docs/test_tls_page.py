@@ -15,11 +15,11 @@ import pytest
 
 from poolmgr.gearman import connection
 from poolmgr.gearman.endpoint import Address
+from tests.batches import BUILD_IP, batch
 from tests.docs.blocks import SOURCE, blocks_of, captioned
 from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand
-from tests.matrix.batches import BUILD_IP, batch
-from tests.matrix.logs import complaints
+from tests.logs import complaints
 from tests.matrix.terminators import need_stunnel, stunnel
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from poolmgr.errors import TransportError
+from tests.batches import BUILD, BUILD_IP, ask, batch
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, batch
-from tests.matrix.states import State
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import WORK_COMPLETE, Filter, relay
+from tests.states import State
 
 each_build = pytest.mark.parametrize("message", [BUILD, BUILD_IP])
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.batches import BUILD, ask
 from tests.certificates import Certificates
 from tests.jobservers import free_port, gearmand
-from tests.matrix.batches import BUILD, ask
-from tests.matrix.logs import complaints, registrations
-from tests.matrix.states import ONE_SLOT
+from tests.logs import complaints, registrations
 from tests.matrix.terminators import terminator
 from tests.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.polling import until
 from tests.processes import worker
+from tests.states import ONE_SLOT
 
 QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.batches import BUILD, batch
 from tests.jobservers import JobServerProcess
-from tests.matrix.batches import BUILD, batch
-from tests.matrix.logs import executions, registrations
-from tests.matrix.states import State, require_one_device_per_job
+from tests.logs import executions, registrations
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay
+from tests.states import State, require_one_device_per_job
 
 JOBS = 100
 

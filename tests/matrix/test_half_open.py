@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.batches import BUILD
 from tests.jobservers import need_gearmand
-from tests.matrix.batches import BUILD
-from tests.matrix.logs import (
+from tests.logs import (
     NOTICE_TIME,
     complaints,
     executions,
     registrations,
 )
 from tests.matrix.networks import SERVER, Cable, Host, cable
-from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
+from tests.states import NEVER, State
 
 IDLE, BUSY = (f"{SERVER}:{port}" for port in (4730, 4731))
 

@@ -12,11 +12,11 @@ from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import Priority
 from tests.asking import FUNCTION
+from tests.batches import BUILD, TIMEOUT, ask, batch, job_counts, queue
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, TIMEOUT, ask, batch, job_counts, queue
-from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
+from tests.states import NEVER, State
 
 PRIORITIES: dict[str, Priority] = {
     "running": "normal",

@@ -4,18 +4,18 @@ import threading
 from pathlib import Path
 
 from poolmgr.errors import TransportError
+from tests.batches import BUILD, BUILD_IP, TIMEOUT, ask, batch
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, TIMEOUT, ask, batch
-from tests.matrix.logs import executions, registrations
-from tests.matrix.states import (
+from tests.logs import executions, registrations
+from tests.polling import until
+from tests.processes import worker
+from tests.relays import JOB_ASSIGN_UNIQ, relay
+from tests.states import (
     NEVER,
     ONE_SLOT,
     State,
     require_one_device_per_job,
 )
-from tests.polling import until
-from tests.processes import worker
-from tests.relays import JOB_ASSIGN_UNIQ, relay
 
 
 def test_a_server_killed_while_idle_is_served_again(

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.batches import BUILD, BUILD_IP, ask, batch, job_counts, queue
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, batch, job_counts, queue
-from tests.matrix.logs import executions, registrations
-from tests.matrix.states import ONE_SLOT, State
+from tests.logs import executions, registrations
 from tests.polling import until
 from tests.processes import worker
+from tests.states import ONE_SLOT, State
 
 MANY = 20_000
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import PacketType, encode
+from tests.batches import BUILD, ask, batch
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, ask, batch
-from tests.matrix.logs import complaints, executions, registrations
-from tests.matrix.states import State, require_one_device_per_job
+from tests.logs import complaints, executions, registrations
 from tests.peers import closes, peer, peers
 from tests.polling import until
 from tests.processes import Process, worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay
+from tests.states import State, require_one_device_per_job
 
 RES = b"\0RES"
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.batches import BUILD, job_counts, queue
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, job_counts, queue
-from tests.matrix.logs import passed
-from tests.matrix.states import State
+from tests.logs import passed
 from tests.polling import until
 from tests.processes import worker
+from tests.states import State
 
 JOBS = 30
 RUNNING = 10

@@ -7,14 +7,14 @@ import pytest
 
 from poolmgr.gearman.client import JobFailed
 from tests.asking import cancel
+from tests.batches import BUILD, BUILD_IP, ask, batch, job_counts
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, batch, job_counts
-from tests.matrix.logs import executions, refusals, registrations
+from tests.logs import executions, refusals, registrations
 from tests.matrix.packets import PacketFilter, change_handle
-from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import WORK_COMPLETE, relay
+from tests.states import NEVER, State
 
 JOBS = 100
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from poolmgr.errors import TransportError
+from tests.batches import BUILD, batch, job_counts
 from tests.jobservers import JobServerProcess
-from tests.matrix.batches import BUILD, batch, job_counts
-from tests.matrix.logs import executions
-from tests.matrix.states import NEVER, State
+from tests.logs import executions
 from tests.polling import until
 from tests.processes import worker
+from tests.states import NEVER, State
 
 JOBS = 100
 

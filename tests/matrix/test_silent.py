@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from poolmgr.gearman.endpoint import ConnectionOptions
+from tests.batches import BUILD, ask, batch
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, ask, batch
-from tests.matrix.logs import NOTICE_TIME, complaints, registrations
-from tests.matrix.states import State
+from tests.logs import NOTICE_TIME, complaints, registrations
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay
+from tests.states import State
 
 #: Options of a client that tolerates silence.
 RARE_PINGS = ConnectionOptions(heartbeat=60.0)

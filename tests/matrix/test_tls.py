@@ -10,14 +10,14 @@ import pytest
 import trustme
 
 from poolmgr.gearman.endpoint import Address
+from tests.batches import BUILD, batch
 from tests.certificates import Certificates, Identity
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, batch
-from tests.matrix.logs import complaints, registrations
-from tests.matrix.states import State
+from tests.logs import complaints, registrations
 from tests.matrix.terminators import terminator
 from tests.peers import peer, says
 from tests.processes import poolmgr, worker
+from tests.states import State
 
 both = pytest.mark.parametrize("kind", ["stunnel", "python"])
 

@@ -17,9 +17,9 @@ from poolmgr.events import Observer
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.settings.gearman import GearmanSettings
+from tests.batches import BUILD, batch
 from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, free_port, gearmand
-from tests.matrix.batches import BUILD, batch
 from tests.polling import until
 from tests.processes import Process, worker
 from tests.reaping import OLD_MARK, TIMEOUT, create_old_device, make_older

@@ -8,10 +8,10 @@ from pathlib import Path
 from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import running
+from tests.batches import BUILD, BUILD_IP, Answer, ask, batch
 from tests.clouds import nova_group
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, Answer, ask, batch
-from tests.matrix.logs import passed
+from tests.logs import passed
 from tests.polling import until
 from tests.processes import Process, worker
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Event
 
 from poolmgr.gearman.endpoint import Address
+from tests.batches import BUILD, BUILD_IP, batch
 from tests.docs.blocks import SOURCE, blocks_of
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, batch
-from tests.matrix.states import State
 from tests.monitoring.promtool import promtool
 from tests.polling import until
 from tests.processes import Process, worker
+from tests.states import State
 from tests.worker.test_systemd import analyze, runnable_unit
 
 PAGE = SOURCE / "scaling.rst"

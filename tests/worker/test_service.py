@@ -21,14 +21,14 @@ from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
 from tests.asking import FUNCTION, running
+from tests.batches import BUILD, BUILD_IP, ask, batch, queue
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import until as until_on_loop
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, batch, queue
-from tests.matrix.logs import passed
-from tests.matrix.states import NEVER, State
+from tests.logs import passed
 from tests.polling import until
 from tests.processes import worker
+from tests.states import NEVER, State
 
 # -- answers ----------------------------------------------------------------
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.asking import Answers, asked, running
-from tests.jobservers import JobServerProcess, builtin, gearmand
-from tests.matrix.batches import (
+from tests.batches import (
     BUILD,
     BUILD_IP,
     Batch,
@@ -22,11 +21,12 @@ from tests.matrix.batches import (
     job_counts,
     queue,
 )
-from tests.matrix.states import NEVER, State
+from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.peers import black_hole, is_silent, peer
 from tests.polling import until
 from tests.processes import TIMEOUT, Process, worker
 from tests.relays import relay
+from tests.states import NEVER, State
 
 #: A worker's request for a job on the wire.
 GRAB_JOB_UNIQ = b"\0REQ\0\0\0\x1e"

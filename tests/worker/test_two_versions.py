@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
+from tests.batches import BUILD, BUILD_IP, ask, batch
 from tests.clouds import nova_group
 from tests.environments import ROOT
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, ask, batch
-from tests.matrix.logs import passed
+from tests.logs import passed
 from tests.polling import until
 from tests.processes import Process, poolmgr
 from tests.wanted import go_without

@@ -9,7 +9,7 @@ from pathlib import Path
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
-from tests.matrix.batches import Answer, Batch
+from tests.batches import Answer, Batch
 
 #: Seconds of a boot that the test ends with :meth:`State.boot`.
 NEVER = 3600
