@@ -73,14 +73,14 @@ class FakeCloud(Driver):
                     isolation_level=None,
                     check_same_thread=False,
                 )
+                # Many programs do not close a fake cloud. At the end of the
+                # process a thread may still be using it.
+                weakref.finalize(self, self._db.close).atexit = False
                 self._db.executescript(_TABLES)
         except sqlite3.Error as error:
             raise ConfigError(
                 f"[fake] state: cannot use {path!r} as a database: {error}"
             ) from error
-        # Many programs do not close a fake cloud. At the end of the process
-        # a thread may still be using it.
-        weakref.finalize(self, self._db.close).atexit = False
 
     def close(self) -> None:
         """Close the database; a state in memory is lost."""
