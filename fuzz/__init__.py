@@ -8,7 +8,7 @@ briefly with Hypothesis.
 TARGETS = (
     "admin",
     "cloud",
-    "links",
+    "connections",
     "marks",
     "message",
     "names",

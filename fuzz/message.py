@@ -25,6 +25,7 @@ def one(data: bytes) -> None:
     sent = message.encode(MANAGER.run(data, Job()))
     answer = json.loads(sent)
     assert sent.isascii()
+    assert b"\n" not in sent
     assert isinstance(answer, dict)
     assert answer["response"] in ("PASS", "FAIL")
     MANAGER.is_long(data)

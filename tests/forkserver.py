@@ -31,7 +31,8 @@ from typing import Protocol
 ROOT = Path(__file__).parent.parent
 #: Variables that Python reads at its start.
 _EARLY = ("LANG", "LC_", "LD_", "PYTHON", "SSL", "TZ")
-_PATH = "PYTHONPATH"  # but a child can apply this one
+#: One of them, which a child can apply by itself.
+_PATH = "PYTHONPATH"
 #: Few programs use the testing package.
 _NOT_IMPORTED = "poolmgr.testing."
 #: Modules that read the home and current folder at import.
@@ -119,9 +120,6 @@ def _early(variables: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
     }
 
 
-# -- the tests' side --------------------------------------------------
-
-
 class _Forked:
     """A child of the server."""
 
@@ -192,9 +190,6 @@ def _server() -> _Server:
     return _Server()
 
 
-# -- the server's side ------------------------------------------------------
-
-
 def _preload() -> None:
     """Import all modules that a command may use."""
     import poolmgr
@@ -206,7 +201,8 @@ def _preload() -> None:
             with suppress(ImportError):
                 importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # otherwise garbage collection in each child would copy it
+    # Otherwise garbage collection in each child would copy the memory.
+    gc.freeze()
 
 
 def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
@@ -222,7 +218,8 @@ def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
             if key.fileobj is not control:
                 pid, status = running.pop(key.fd)
                 _pid, code = os.waitpid(pid, 0)
-                with status, suppress(OSError):  # the tests may have ended
+                # The tests may have ended.
+                with status, suppress(OSError):
                     status.send(b"%d" % os.waitstatus_to_exitcode(code))
                 selector.unregister(key.fd)
                 os.close(key.fd)

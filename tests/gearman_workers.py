@@ -1,4 +1,4 @@
-"""Helpers of the transport's tests."""
+"""Workers whose jobs a test answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -49,7 +49,7 @@ class Running:
 
     @property
     def asks(self) -> bool:
-        """Whether a requested job may still arrive."""
+        """Return whether a requested job may still arrive."""
         return any(each.grabs for each in self.worker.connections)
 
     async def job(self) -> Assignment:
@@ -58,7 +58,7 @@ class Running:
             return await self.jobs.get()
 
     async def registered(self, number: int = 1) -> None:
-        """Wait until it is registered with a number of servers."""
+        """Wait until the worker is registered with a number of servers."""
         connections = self.worker.connections
         await until(
             lambda: [c.state for c in connections].count("up") == number
@@ -76,7 +76,7 @@ class Running:
             self.done(await self.jobs.get())
 
     async def close(self) -> None:
-        """Stop it."""
+        """Stop the worker."""
         await self.worker.close()
         await self._task
 
@@ -88,7 +88,7 @@ async def running(
     options: ConnectionOptions | None = None,
     function: str = FUNCTION,
 ) -> AsyncIterator[Running]:
-    """Run a worker of these servers."""
+    """Run a worker for these servers."""
     worker = Running(servers, slots, options, function)
     try:
         yield worker

@@ -52,8 +52,8 @@ def notify_socket(folder: Path | None = None) -> Iterator[NotifySocket]:
     """
     unique = secrets.token_hex(8)
     name = str(folder / "notify") if folder else f"@poolmgr-{unique}"
-    made = NotifySocket(name)
+    running = NotifySocket(name)
     try:
-        yield made
+        yield running
     finally:
-        made.close()
+        running.close()

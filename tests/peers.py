@@ -1,4 +1,4 @@
-"""Servers that misbehave."""
+"""Misbehaving servers."""
 
 import socket
 import threading
@@ -96,7 +96,7 @@ def black_hole() -> Iterator[Address]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         where = listener.getsockname()
-        for _more_than_it_takes in range(4):
+        for _connection in range(4):
             sock = stack.enter_context(socket.socket())
             sock.setblocking(False)
             with suppress(BlockingIOError):

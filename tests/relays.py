@@ -68,22 +68,22 @@ class Relay:
                 worker.close()
                 continue
             self._pairs.append((worker, server))
-            for source, sink, sees in (
+            for source, sink, change in (
                 (worker, server, self._to_server),
                 (server, worker, self._to_worker),
             ):
                 thread = threading.Thread(
-                    target=_pump, args=(source, sink, sees)
+                    target=_pump, args=(source, sink, change)
                 )
                 self._threads.append(thread)
                 thread.start()
 
 
-def _pump(source: socket.socket, sink: socket.socket, sees: Filter) -> None:
+def _pump(source: socket.socket, sink: socket.socket, change: Filter) -> None:
     with source:
         try:
             while data := source.recv(65536):
-                passed = sees(data)
+                passed = change(data)
                 if passed is None:
                     break
                 sink.sendall(passed)
@@ -103,8 +103,8 @@ def relay(
     server: Address, to_server: Filter = bytes, to_worker: Filter = bytes
 ) -> Iterator[Relay]:
     """Run a relay."""
-    made = Relay(server, to_server, to_worker)
+    running = Relay(server, to_server, to_worker)
     try:
-        yield made
+        yield running
     finally:
-        made.close()
+        running.close()

@@ -110,7 +110,8 @@ class Terminal:
         """Wait for its end and return the exit code."""
 
         def ended() -> bool:
-            self._read()  # otherwise it would wait for us
+            # A process that fills the terminal waits until it is read.
+            self._read()
             return self._process.poll() is not None
 
         until(ended, TIMEOUT)
@@ -127,7 +128,8 @@ class Terminal:
         while select.select([self._master], [], [], 0)[0]:
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # no process uses it any more
+            except OSError:
+                # No process uses the terminal any more.
                 return
             if not data:
                 return

@@ -1,4 +1,4 @@
-"""The image, checked without a container engine."""
+"""Tests of the container image, without a container engine."""
 
 import json
 import os
@@ -20,13 +20,13 @@ def stages() -> list[list[tuple[str, str]]]:
     """Return the instructions of each stage with their values."""
     with (ROOT / "Containerfile").open("rb") as file:
         structure = DockerfileParser(fileobj=file).structure
-    found: list[list[tuple[str, str]]] = []
+    result: list[list[tuple[str, str]]] = []
     for each in structure:
         if each["instruction"] == "FROM":
-            found.append([])
+            result.append([])
         if each["instruction"] != "COMMENT":
-            found[-1].append((each["instruction"], each["value"]))
-    return found
+            result[-1].append((each["instruction"], each["value"]))
+    return result
 
 
 def only(stage: list[tuple[str, str]], instruction: str) -> str:
@@ -46,7 +46,7 @@ def test_the_image_runs_an_unprivileged_worker_that_drains() -> None:
     assert f"--uid {user} --gid {group}" in only(image, "RUN")
 
 
-def test_the_image_contains_no_cloud_and_no_secret() -> None:
+def test_the_image_contains_no_credentials() -> None:
     for stage in stages():
         assert not [value for what, value in stage if what == "ARG"]
         for what, value in stage:
@@ -63,11 +63,11 @@ def test_the_copied_files_suffice_to_build_and_run(tmp_path: Path) -> None:
         if what == "COPY":
             copy(value.split(), sources)
         if what == "RUN":
-            run(moved(value, tmp_path), sources)
+            run(relocate(value, tmp_path), sources)
 
-    (kept,) = (v.split() for w, v in image if w == "COPY")
-    assert kept[:2] == ["--from=builder", kept[2]]
-    poolmgr = Path(moved(kept[2], tmp_path)) / "bin" / "poolmgr"
+    (copied,) = (v.split() for w, v in image if w == "COPY")
+    assert copied[:2] == ["--from=builder", copied[2]]
+    poolmgr = Path(relocate(copied[2], tmp_path)) / "bin" / "poolmgr"
     assert re.match(r"poolmgr \d", run(f"{poolmgr} --version", tmp_path))
     done = subprocess.run(
         [poolmgr, *json.loads(only(image, "CMD"))],
@@ -92,8 +92,8 @@ def copy(names: list[str], folder: Path) -> None:
             shutil.copy(source, folder / target / name)
 
 
-def moved(command: str, folder: Path) -> str:
-    """Return a command with the builder's folders moved into ours."""
+def relocate(command: str, folder: Path) -> str:
+    """Return a command with the builder's folders inside another folder."""
     return re.sub(
         r"(?<![\w.])/(opt/poolmgr|wheels|src)\b", rf"{folder}/\1", command
     )

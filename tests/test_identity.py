@@ -1,4 +1,4 @@
-"""Names, marks, and the ownership of a pool."""
+"""Tests of names, marks, and the ownership of a pool."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_device_names_cannot_be_paths(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "left_over"),
+    ("mark", "is_taken_over"),
     [
         (Mark("p", "unique-1", "H:one:1", ""), True),
         # Redelivered after the job server restarted with its queue.
@@ -63,37 +63,37 @@ def test_device_names_cannot_be_paths(name: str) -> None:
     ],
 )
 def test_a_job_takes_over_resources_of_its_earlier_delivery(
-    mark: Mark, left_over: bool
+    mark: Mark, is_taken_over: bool
 ) -> None:
-    assert mark.is_of("p", JOB) is left_over
+    assert mark.is_of("p", JOB) is is_taken_over
 
 
-def test_a_job_without_a_unique_takes_over_nothing() -> None:
+def test_a_job_without_a_unique_takes_over_no_resource() -> None:
     assert not Mark("p", "", "H:one:1", "").is_of("p", Job("", "H:one:1"))
 
 
 OURS = Mark("p", "u", "h", "")
 THEIRS = Mark("q", "u", "h", "")
-PATTERN = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+DEVICE_NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 
 
 @pytest.mark.parametrize(
     ("authority", "name", "mark", "ours"),
     [
-        ("owned", "whatever", OURS, True),
-        ("owned", PATTERN, None, False),
-        ("owned", PATTERN, THEIRS, False),
-        ("pattern", "whatever", OURS, True),
-        ("pattern", PATTERN, None, True),
-        ("pattern", PATTERN, THEIRS, False),
+        ("owned", "any-name", OURS, True),
+        ("owned", DEVICE_NAME, None, False),
+        ("owned", DEVICE_NAME, THEIRS, False),
+        ("pattern", "any-name", OURS, True),
+        ("pattern", DEVICE_NAME, None, True),
+        ("pattern", DEVICE_NAME, THEIRS, False),
         ("pattern", "libra-web", None, False),
-        ("pattern", PATTERN + "0", None, False),
-        ("pattern", "x" + PATTERN, None, False),
+        ("pattern", DEVICE_NAME + "0", None, False),
+        ("pattern", "x" + DEVICE_NAME, None, False),
         ("any", "libra-web", None, True),
-        ("any", PATTERN, THEIRS, True),
+        ("any", DEVICE_NAME, THEIRS, True),
     ],
 )
-def test_which_devices_a_pool_may_touch(
+def test_the_authority_decides_which_devices_a_pool_changes(
     authority: Authority, name: str, mark: Mark | None, ours: bool
 ) -> None:
     ownership = Ownership("p", "libra", authority)
@@ -115,7 +115,7 @@ def test_which_devices_a_pool_may_touch(
         ("any", THEIRS, True, False, True),
     ],
 )
-def test_which_floating_ips_a_pool_may_touch(
+def test_the_authority_decides_which_floating_ips_a_pool_changes(
     authority: Authority,
     mark: Mark | None,
     attached: bool,

@@ -1,4 +1,4 @@
-"""The launcher of the real cloud, without starting it."""
+"""Tests of the launcher of the real cloud, without starting it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from testcloud.commands import TestcloudError, run, together, wait_until
 from testcloud.knobs import seconds
 from testcloud.processes import Daemons
 
-# A process with a child.
+#: The program of a process with a child.
 FAMILY = "import subprocess; subprocess.run(['sleep', '600'])"
 
 
@@ -29,7 +29,7 @@ def location(tmp_path: Path) -> Location:
 
 @pytest.fixture
 def daemons(location: Location) -> Iterator[Daemons]:
-    """Yield stopped daemons; they are ended after the test."""
+    """Yield a cloud's daemons, and stop them after the test."""
     daemons = Daemons(location)
     yield daemons
     for name in daemons.names():
@@ -58,7 +58,7 @@ def test_the_environment_sets_the_location(
     assert location.clouds_file == Path("/here/clouds.yaml")
 
 
-def test_an_empty_folder_is_no_running_cloud(location: Location) -> None:
+def test_an_empty_folder_has_no_running_cloud(location: Location) -> None:
     assert not running(location)
 
 
@@ -75,7 +75,7 @@ def test_knobs_are_set_and_reset(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["knobs.json"]
 
 
-def test_delays() -> None:
+def test_delays_are_parsed() -> None:
     assert seconds(3) == seconds("3") == 3.0
     assert 2.0 <= seconds("2-6") <= 6.0
     with pytest.raises(ValueError, match="soon"):
@@ -116,7 +116,7 @@ def test_children_of_a_killed_daemon_are_ended(daemons: Daemons) -> None:
     assert not alive(child)
 
 
-def test_another_process_with_the_same_id_is_left_alone(
+def test_another_process_with_the_same_id_is_not_ended(
     location: Location, daemons: Daemons
 ) -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
@@ -128,7 +128,9 @@ def test_another_process_with_the_same_id_is_left_alone(
         other.kill()
 
 
-def test_a_daemon_that_exits_fails_at_once(daemons: Daemons) -> None:
+def test_waiting_for_an_exited_daemon_fails_with_its_output(
+    daemons: Daemons,
+) -> None:
     daemons.start("brief", ["sh", "-c", "echo the reason; exit 1"])
     with pytest.raises(TestcloudError, match="the reason"):
         daemons.wait("brief", lambda: False)
@@ -140,9 +142,9 @@ def test_a_failing_command_shows_its_output(tmp_path: Path) -> None:
 
 
 def test_parallel_steps_all_complete() -> None:
-    seen: list[int] = []
-    together(lambda: seen.append(1), lambda: seen.append(2))
-    assert sorted(seen) == [1, 2]
+    done: list[int] = []
+    together(lambda: done.append(1), lambda: done.append(2))
+    assert sorted(done) == [1, 2]
 
 
 def alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Foreign text cannot forge a log line nor reach a terminal."""
+"""Tests of the escaping of foreign text."""
 
 import pytest
 from hypothesis import given

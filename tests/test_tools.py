@@ -20,10 +20,10 @@ ROOT = Path(__file__).parent.parent
 DEV = (ROOT / "dev").read_text()
 
 
-def packed(mtime: int, mode: int, owner: str, *names: str) -> bytes:
-    """Create a tar.gz of small files as some machine would."""
+def pack(mtime: int, mode: int, owner: str, *names: str) -> bytes:
+    """Create a tar.gz of small files."""
     result = io.BytesIO()
-    with gzip.GzipFile("there.tar", "wb", fileobj=result, mtime=mtime) as file:
+    with gzip.GzipFile("some.tar", "wb", fileobj=result, mtime=mtime) as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
             for name in names:
                 member = tarfile.TarInfo(name)
@@ -34,13 +34,13 @@ def packed(mtime: int, mode: int, owner: str, *names: str) -> bytes:
 
 
 def test_archives_are_reproducible() -> None:
-    here = packed(1_000_000_000, 0o644, "root", "p/a", "p/b")
-    there = packed(1_100_000_000, 0o600, "somebody", "p/b", "p/a")
-    assert here != there
+    one = pack(1_000_000_000, 0o644, "root", "p/a", "p/b")
+    other = pack(1_100_000_000, 0o600, "somebody", "p/b", "p/a")
+    assert one != other
 
-    normalized = dist.normalized(here, 1_200_000_000)
+    normalized = dist.normalized(one, 1_200_000_000)
 
-    assert normalized == dist.normalized(there, 1_200_000_000)
+    assert normalized == dist.normalized(other, 1_200_000_000)
     with tarfile.open(fileobj=io.BytesIO(normalized)) as archive:
         for member in archive.getmembers():
             file = archive.extractfile(member)
@@ -50,15 +50,15 @@ def test_archives_are_reproducible() -> None:
 
 
 def test_archives_keep_the_executable_bit() -> None:
-    made = dist.normalized(packed(1, 0o700, "me", "p/run"), 2)
+    archived = dist.normalized(pack(1, 0o700, "me", "p/run"), 2)
 
-    with tarfile.open(fileobj=io.BytesIO(made)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         assert archive.getmember("p/run").mode == 0o755
 
 
 def test_requirements_are_resolved_recursively() -> None:
-    found = audit.needed("poolmgr", set())
-    names = {line.partition("==")[0] for line in found}
+    lines = audit.needed("poolmgr", set())
+    names = {line.partition("==")[0] for line in lines}
 
     assert {"openstacksdk", "cliff", "keystoneauth1", "requests"} <= names
     assert not {"pytest", "hypothesis", "ruff"} & names
@@ -90,7 +90,7 @@ def test_findings_of_other_packages_are_ignored(
 
 
 @pytest.mark.parametrize(
-    ("answer", "said", "code"),
+    ("answer", "output", "code"),
     [
         (
             '{"dependencies": [{"name": "a", "version": "1", "vulns": '
@@ -108,9 +108,9 @@ def test_findings_of_other_packages_are_ignored(
     ],
 )
 def test_only_findings_fail_the_audit(
-    answer: str, said: str, code: int, tmp_path: Path
+    answer: str, output: str, code: int, tmp_path: Path
 ) -> None:
-    """A stand-in for pip-audit gives these answers."""
+    """A fake pip-audit gives the answers."""
     (tmp_path / "pip_audit.py").write_text(
         "import sys\n"
         f"print({answer!r})\n"
@@ -127,7 +127,7 @@ def test_only_findings_fail_the_audit(
         check=False,
     )
 
-    assert said in done.stdout
+    assert output in done.stdout
     assert done.returncode == code, done.stderr
 
 
@@ -142,10 +142,10 @@ def test_commit_hooks_are_checks_of_dev() -> None:
 
 
 def test_documented_dev_commands_exist() -> None:
-    told = "".join(page.read_text() for page in pages())
+    text = "".join(page.read_text() for page in pages())
 
-    assert len(commands_in(told)) > 8
-    assert commands_in(told) <= commands_of_dev()
+    assert len(commands_in(text)) > 8
+    assert commands_in(text) <= commands_of_dev()
 
 
 def commands_in(text: str) -> set[str]:
@@ -153,6 +153,6 @@ def commands_in(text: str) -> set[str]:
 
 
 def commands_of_dev() -> set[str]:
-    """Return the patterns of its case statement."""
+    """Return the commands of the case statement in ./dev."""
     patterns = re.findall(r"^([a-z |]+)\)$", DEV, re.MULTILINE)
     return {name.strip() for each in patterns for name in each.split("|")}

@@ -1,4 +1,4 @@
-"""The ends of connections: worker, client and built-in job server."""
+"""What a worker, a client and the built-in job server receive."""
 
 import asyncio
 import contextlib
@@ -17,23 +17,23 @@ from poolmgr.gearman.worker import Worker
 T = PacketType
 
 
-def _said(*packets: tuple[Any, ...], magic: bytes = RESPONSE) -> bytes:
+def _encoded(*packets: tuple[Any, ...], magic: bytes = RESPONSE) -> bytes:
     return b"".join(encode(*packet, magic=magic) for packet in packets)
 
 
 _JOB = (T.JOB_ASSIGN_UNIQ, b"h", b"f", b"u", b"p")
 _REQ = b"\0REQ"
 SEEDS = [
-    b"\0" + _said((T.ECHO_RES, b""), _JOB),
-    b"\0" + _said((T.ECHO_RES, b""), (T.NO_JOB,), (T.NOOP,)),
-    b"\0" + _said((T.ECHO_RES, b""), _JOB, (T.ERROR, b"c", b"t")),
-    b"\1" + _said((T.ECHO_RES, b""), (T.JOB_CREATED, b"h")),
-    b"\1" + _said((T.ERROR, b"c", b"t"), (T.WORK_COMPLETE, b"h", b"p")),
-    b"\1" + _said((T.STATUS_RES, b"h", b"1", b"1", b"a", b"0")),
-    b"\2" + _said((T.CAN_DO, b"f"), (T.GRAB_JOB_UNIQ,), magic=_REQ),
-    b"\2" + _said((T.SUBMIT_JOB, b"f", b"u", b"p"), magic=_REQ),
+    b"\0" + _encoded((T.ECHO_RES, b""), _JOB),
+    b"\0" + _encoded((T.ECHO_RES, b""), (T.NO_JOB,), (T.NOOP,)),
+    b"\0" + _encoded((T.ECHO_RES, b""), _JOB, (T.ERROR, b"c", b"t")),
+    b"\1" + _encoded((T.ECHO_RES, b""), (T.JOB_CREATED, b"h")),
+    b"\1" + _encoded((T.ERROR, b"c", b"t"), (T.WORK_COMPLETE, b"h", b"p")),
+    b"\1" + _encoded((T.STATUS_RES, b"h", b"1", b"1", b"a", b"0")),
+    b"\2" + _encoded((T.CAN_DO, b"f"), (T.GRAB_JOB_UNIQ,), magic=_REQ),
+    b"\2" + _encoded((T.SUBMIT_JOB, b"f", b"u", b"p"), magic=_REQ),
     b"\2"
-    + _said(
+    + _encoded(
         (T.CAN_DO, b"f"),
         (T.SUBMIT_JOB, b"f", b"-", b"p"),
         (T.GRAB_JOB_UNIQ,),
@@ -87,8 +87,8 @@ class _Slots:
 
 def one(data: bytes) -> None:
     """The first byte selects the receiver of the rest."""
-    whom = (_worker, _client, _server)[(data[:1] or b"\0")[0] % 3]
-    _LOOP.run_until_complete(whom(data[1:]))
+    receive = (_worker, _client, _server)[(data[:1] or b"\0")[0] % 3]
+    _LOOP.run_until_complete(receive(data[1:]))
 
 
 async def _server(data: bytes) -> None:
@@ -110,8 +110,8 @@ async def _worker(data: bytes) -> None:
         serving = asyncio.create_task(worker.run())
         while not _made:
             await asyncio.sleep(0)
-        await _tell(data)
-        # Let it notice the end of the connection.
+        await _receive(data)
+        # The worker needs a few turns to notice the end of the connection.
         for _turn in range(5):
             await asyncio.sleep(0)
     serving.cancel()
@@ -124,12 +124,12 @@ async def _client(data: bytes) -> None:
     client = Client([Address("h")], _OPTIONS)
     with mock.patch("poolmgr.gearman.client.connect", _connect):
         await client.__aenter__()
-    questions = [
+    requests = [
         asyncio.ensure_future(_result(client)),
         asyncio.ensure_future(client.has(handle="h")),
     ]
-    await _tell(data)
-    for answer in await asyncio.gather(*questions, return_exceptions=True):
+    await _receive(data)
+    for answer in await asyncio.gather(*requests, return_exceptions=True):
         if isinstance(answer, BaseException):
             assert isinstance(answer, PoolmgrError), repr(answer)
 
@@ -156,7 +156,7 @@ async def _connect(
     return connection
 
 
-async def _tell(data: bytes) -> None:
+async def _receive(data: bytes) -> None:
     """Send data in two pieces to the last connection."""
     connection = _made.pop()
     half = len(data) // 2
