@@ -17,18 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.config_folders import ConfigFolder
 from tests.peers import peer
 
 #: The end of every message about TLS.
 CHECK = "; check the address, REQUESTS_CA_BUNDLE, and cacert, cert and key"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
-    with LoopbackCloud() as cloud:
-        yield ConfigFolder(tmp_path, cloud)
 
 
 @contextmanager
