@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.jobservers import free_port
 from tests.nova.faults import (
@@ -61,38 +62,60 @@ def test_a_failing_cloud_gets_few_calls_and_is_used_once_it_recovers(
     assert len(pool.cloud.servers) == 101
 
 
-@pytest.mark.parametrize("listens", [True, False])
-def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
-    pools: Pools, listens: bool
-) -> None:
-    port = free_port()
+def lose_cloud(pools: Pools, port: int) -> Pool:
+    """Return a pool whose cloud, on this port, is down from now on."""
     cloud = pools.cloud(port=port)
     pool = pools.new(cloud, long_timeout=120.0)
     pool.build()
     pool.build_ip()
     pool.adopt(short_timeout=2.0)
     cloud.close()
-    if listens:
-        with peer(closes, port) as server:
-            jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-            until(lambda: pool.stuck)
-            start, before = time.monotonic(), len(server.times)
-            error = error_of(pool.run("BUILD_IP"))
-            until(lambda: time.monotonic() - start > 4.0)
-            # Reading and creating, each for builds and for the short job, and
-            # a login for each, with pauses of a quarter of a second or more.
-            elapsed = time.monotonic() - start
-            assert len(server.times) - before <= 8 * (elapsed / 0.25 + 2)
-    else:
-        jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-        until(lambda: pool.stuck)
-        error = error_of(pool.run("BUILD_IP"))
-        assert "Connection refused" in error["message"]
+    return pool
 
-    assert error["code"] == "cloud_unavailable"
-    with LoopbackCloud(port=port, boot_time=0.05) as restarted:
+
+def start_builds(pool: Pool) -> list[BlockingDelivery]:
+    """Submit a hundred builds; wait until they are stuck."""
+    jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
+    until(lambda: pool.stuck)
+    return jobs
+
+
+def finish_builds(port: int, jobs: list[BlockingDelivery]) -> None:
+    """Start another cloud on this port; require that the builds pass."""
+    with LoopbackCloud(port=port, boot_time=0.05) as cloud:
         assert results(jobs) == ["PASS"] * 100
-        assert len(restarted.servers) == 100
+        assert len(cloud.servers) == 100
+
+
+def test_a_cloud_that_closes_connections_is_tried_rarely(
+    pools: Pools,
+) -> None:
+    port = free_port()
+    pool = lose_cloud(pools, port)
+    with peer(closes, port) as server:
+        jobs = start_builds(pool)
+        start, before = time.monotonic(), len(server.times)
+        pool.fails("BUILD_IP", "cloud_unavailable")
+        until(lambda: time.monotonic() - start > 4.0)
+        # Reading and creating, each for builds and for the short job, and a
+        # login for each, with pauses of a quarter of a second or more.
+        elapsed = time.monotonic() - start
+        assert len(server.times) - before <= 8 * (elapsed / 0.25 + 2)
+
+    finish_builds(port, jobs)
+
+
+def test_a_cloud_that_refuses_connections_is_used_once_it_is_back(
+    pools: Pools,
+) -> None:
+    port = free_port()
+    pool = lose_cloud(pools, port)
+    jobs = start_builds(pool)
+
+    reason = pool.fails("BUILD_IP", "cloud_unavailable")
+
+    assert "Connection refused" in reason
+    finish_builds(port, jobs)
 
 
 def test_queued_calls_are_not_made_once_the_service_fails(

@@ -27,7 +27,7 @@ def test_the_own_floating_ip_of_a_device_deleted_by_hand_is_removed(
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
     deleted, kept = pool.build(), pool.build()
-    ip = pool.build_ip()
+    other_ip = pool.build_ip()
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
     assert pool.reap() == {}
 
@@ -36,18 +36,18 @@ def test_the_own_floating_ip_of_a_device_deleted_by_hand_is_removed(
     removed = pool.reap()
 
     assert removed == {deleted["addr"]: "removed"}
-    left = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
-    assert left == {kept["addr"], ip["ip"]}
+    kept_ips = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
+    assert kept_ips == {kept["addr"], other_ip["ip"]}
 
 
 def test_a_floating_ip_is_kept_while_lists_lack_its_device(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
-    built = pool.build()
-    own = pool.openstack.find_ip(str(built["addr"]))
-    assert own is not None
-    pool.openstack.detach_ip(own)  # as an operator may do by hand
+    device = pool.build()
+    ip = pool.openstack.find_ip(str(device["addr"]))
+    assert ip is not None
+    pool.openstack.detach_ip(ip)  # as an operator may do by hand
     reaper = pool.reaper()
     time.sleep(1.1)
     # Nova's list lacks the server at both looks, but not at the removal.
@@ -65,4 +65,4 @@ def test_a_floating_ip_is_kept_while_lists_lack_its_device(
     done = reaper.remove(reaper.find())
 
     assert [case.verdict for case in done] == ["kept"]
-    assert pool.only_ip()["floating_ip_address"] == built["addr"]
+    assert pool.only_ip()["floating_ip_address"] == device["addr"]

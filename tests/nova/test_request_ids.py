@@ -91,7 +91,7 @@ def test_jobs_that_share_a_lookup_log_its_request_id(
     names = [str(pool.build()["name"]) for _ in range(3)]
     before = len(pool.cloud.calls)
     caplog.clear()
-    # The other two jobs share a lookup while the first one hangs.
+    # The other two jobs share a look-up while the first one hangs.
     pool.fault(Fault(path=DETAILS, hang=1.5, times=1))
 
     def delete(name: str) -> None:
@@ -108,7 +108,7 @@ def test_jobs_that_share_a_lookup_log_its_request_id(
     assert names[1] in joined or names[2] in joined
     shared = joined.rsplit(" ", 1)[1]
     assert "GET /servers" in calls_with(pool.cloud, shared)
-    # The first job did not share its lookup and used its own id.
+    # The first job did not share its look-up and used its own id.
     first_lookup = next(
         c for c in pool.cloud.calls[before:] if c.path == DETAILS
     )
@@ -145,12 +145,10 @@ def test_a_command_uses_one_request_id(
     done = poolmgr("device", "list", **environment)
 
     assert done.returncode == 0, done.stderr
-    ids = {request_id_of(c) for c in cloud.calls if c.service == "compute"} - {
-        None
-    }
-    (one,) = ids
-    assert one is not None
-    assert REQUEST_ID.fullmatch(one)
+    calls = [call for call in cloud.calls if call.service == "compute"]
+    (request_id,) = {request_id_of(call) for call in calls} - {None}
+    assert request_id is not None
+    assert REQUEST_ID.fullmatch(request_id)
 
 
 def test_every_call_has_poolmgrs_user_agent(pool: Pool) -> None:

@@ -4,6 +4,7 @@ import gzip
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -130,8 +131,6 @@ def test_a_wall_clock_set_back_does_not_affect_jobs(
 ) -> None:
     device = pool.build()
     with monkeypatch.context() as patched:
-        import time
-
         now = time.time
         patched.setattr(time, "time", lambda: now() - 3600)
 
