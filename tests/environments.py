@@ -62,8 +62,9 @@ def example_beside(folder: Path) -> Path:
 
 def visible(*folders: Path) -> dict[str, str]:
     """Return the environment that makes installed packages visible."""
-    before = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": os.pathsep.join([*map(str, folders), before])}
+    before = os.environ.get("PYTHONPATH")
+    paths = [*map(str, folders), *filter(None, [before])]
+    return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _describe(

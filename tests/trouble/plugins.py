@@ -1,9 +1,8 @@
 """Scenes: broken plugins."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from tests.environments import install_beside
+from tests.environments import install_beside, visible
 from tests.polling import until
 from tests.trouble.scenes import scene
 from tests.trouble.stage import Stage
@@ -33,16 +32,11 @@ def installed(stage: Stage, name: str, imports: str = "") -> Path:
     )
 
 
-def beside(folders: Sequence[Path]) -> dict[str, str]:
-    """Return the variables that make these packages visible."""
-    return {"PYTHONPATH": ":".join(map(str, folders))}
-
-
 @scene("action 'COUNT' is refused: it is provided by")
 def two_of_a_name_plugins(stage: Stage) -> str:
     folders = [installed(stage, "count-one"), installed(stage, "count-two")]
     options = stage.at(stage.dead_address())
-    process = stage.worker(*options, **beside(folders))
+    process = stage.worker(*options, **visible(*folders))
     assert process.exit_code() == 1
     return "".join(process.lines)
 
@@ -51,7 +45,7 @@ def two_of_a_name_plugins(stage: Stage) -> str:
 def broken_plugin(stage: Stage) -> str:
     folder = installed(stage, "count-one", "import nothing_of_this_name")
     options = stage.at(stage.dead_address())
-    process = stage.worker(*options, **beside([folder]))
+    process = stage.worker(*options, **visible(folder))
     process.wait_for("cannot be loaded")
     return "".join(process.lines)
 
@@ -60,7 +54,7 @@ def broken_plugin(stage: Stage) -> str:
 def failed_plugin(stage: Stage) -> str:
     folder = installed(stage, "count-one")
     options = stage.at(str(stage.job_server().address))
-    process = stage.worker(*options, **beside([folder]))
+    process = stage.worker(*options, **visible(folder))
     process.wait_for("registered")
     stage.run(*options, "submit", '{"action": "COUNT"}')
     until(lambda: any("outcome=FAIL" in line for line in process.lines))
