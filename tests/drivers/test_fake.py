@@ -40,10 +40,8 @@ def test_two_fake_clouds_share_a_state_file(
 def test_a_floating_ip_has_the_creation_time_of_its_mark(
     cloud: FakeCloud,
 ) -> None:
-    marked, plain = (
-        cloud.create_ip(MARK, TIMEOUT),
-        cloud.create_ip(None, TIMEOUT),
-    )
+    marked = cloud.create_ip(MARK, TIMEOUT)
+    plain = cloud.create_ip(None, TIMEOUT)
 
     assert (marked.created, plain.created) == (MARK.made, None)
     assert list(cloud.list_ips(TIMEOUT)) == [marked, plain]
@@ -96,14 +94,15 @@ for number in range(40):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("content", [b"not a database", b""])
+@pytest.mark.parametrize("is_folder", [False, True])
 def test_an_unusable_state_file_is_reported_in_one_line(
-    tmp_path: Path, content: bytes
+    tmp_path: Path, is_folder: bool
 ) -> None:
     path = tmp_path / "state.db"
-    path.write_bytes(content)
-    if not content:  # an empty file is a new database; a folder is not
-        path = tmp_path
+    if is_folder:
+        path.mkdir()
+    else:
+        path.write_text("not a database")
 
     with pytest.raises(ConfigError, match=r"\[fake\] state: .*") as caught:
         FakeCloud(FakeSettings(state=str(path)))

@@ -70,7 +70,7 @@ class Unprintable(BaseException):
 
 
 def replace_method(verb: str, method: Callable[..., object]) -> FakeCloud:
-    """Return a cloud with another method."""
+    """Return a driver with one method replaced."""
     cloud = FakeCloud()
     setattr(cloud, verb, method)
     return cloud
@@ -171,11 +171,11 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 def fail(*args):
     raise SystemExit
 
-class Strange(FakeCloud):
+class Faulty(FakeCloud):
     Settings = FakeSettings
     def __init__(self, settings):
         super().__init__(settings)
-        if os.environ.get("STRANGE") == "__init__":
+        if os.environ.get("FAILING") == "__init__":
             raise GeneratorExit
 """
 
@@ -186,9 +186,9 @@ def install_driver(folder: Path, body: str) -> dict[str, str]:
     :param body: the methods of its class
     """
     path = plugin_beside(
-        folder, DRIVER + body, poolmgr__drivers="strange = stranger:Strange"
+        folder, DRIVER + body, poolmgr__drivers="faulty = stranger:Faulty"
     )
-    return {"PYTHONPATH": str(path), "OS_POOLMGR__DRIVER": "strange"}
+    return {"PYTHONPATH": str(path), "OS_POOLMGR__DRIVER": "faulty"}
 
 
 def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
@@ -199,7 +199,7 @@ def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
     built = poolmgr("build-ip", **env)
 
     assert built.returncode == 0
-    assert "driver Strange: close has not returned" in built.stderr
+    assert "driver Faulty: close has not returned" in built.stderr
     with builtin() as server:
         args = ["--gearman-server", str(server.address), "worker"]
         worker = Process(args, **env)
@@ -214,11 +214,11 @@ def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
 def test_a_driver_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     env = install_driver(tmp_path, "")
     for command in ("build-ip", "check", "worker"):
-        done = poolmgr(command, STRANGE="__init__", **env)
+        done = poolmgr(command, FAILING="__init__", **env)
 
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].endswith(
-            "driver Strange: __init__: GeneratorExit"
+            "driver Faulty: __init__: GeneratorExit"
         )
 
 
@@ -230,4 +230,4 @@ def test_lists_and_check_name_the_failing_driver(tmp_path: Path) -> None:
         done = poolmgr(*command, **env)
 
         assert done.returncode == 1
-        assert "driver Strange: " in done.stderr.splitlines()[-1]
+        assert "driver Faulty: " in done.stderr.splitlines()[-1]

@@ -131,7 +131,7 @@ def test_a_build_without_a_job_server_does_not_wait_for_quota(
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.3])
-def test_a_build_waits_for_quota_for_quota_wait(
+def test_a_build_waits_for_quota_no_longer_than_quota_wait(
     pools: Pools, wait: float
 ) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT, quota_wait=wait)
