@@ -23,8 +23,8 @@ from tests.realcloud.pools import Pool
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BROUGHT_UP = pytest.StashKey[bool]()
-TROUBLE = pytest.StashKey[str]()
+STARTED_CLOUD = pytest.StashKey[bool]()
+START_ERROR = pytest.StashKey[str]()
 
 
 class RealCloud:
@@ -65,7 +65,8 @@ class RealCloud:
             connection.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m selects
+# The marker must exist before -m selects tests.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
@@ -73,13 +74,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Started here, outside the time limit of any test.
+    # The cloud is started here, outside the time limit of any test.
     mine = [item for item in session.items if item.path.is_relative_to(HERE)]
     if session.config.option.collectonly or not mine or testcloud.running():
         return
     if os.environ.get("CI") or os.environ.get("TESTCLOUD") == "1":
-        session.stash[BROUGHT_UP] = True
-        session.stash[TROUBLE] = _testcloud("up")
+        session.stash[STARTED_CLOUD] = True
+        session.stash[START_ERROR] = _testcloud("up")
     else:
         reason = "no cloud is running; bring it up with: ./dev cloud up"
         for item in mine:
@@ -87,22 +88,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.stash.get(BROUGHT_UP, False):
+    if session.stash.get(STARTED_CLOUD, False):
         _testcloud("down")
 
 
 @pytest.fixture(scope="session")
 def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
-    """Yield the cloud."""
-    if trouble := request.session.stash.get(TROUBLE, ""):
-        pytest.fail(trouble)
+    """Yield the running cloud."""
+    if error := request.session.stash.get(START_ERROR, ""):
+        pytest.fail(error)
     cloud = RealCloud(testcloud.Location.from_environment())
     yield cloud
     cloud.close()
 
 
 @pytest.fixture(autouse=True)
-def _knobs_turned_back(real_cloud: RealCloud) -> Iterator[None]:
+def _reset_knobs(real_cloud: RealCloud) -> Iterator[None]:
     real_cloud.knobs.reset()
     yield
     real_cloud.knobs.reset()
@@ -139,7 +140,7 @@ def _sweep(cloud: Connection, prefix: str) -> None:
         cloud.compute.delete_server(server)
     end = time.monotonic() + 60
     while _servers(cloud, prefix):
-        assert time.monotonic() < end, "servers do not go away"
+        assert time.monotonic() < end, "servers are not deleted"
         time.sleep(0.2)
 
 

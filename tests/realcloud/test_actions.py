@@ -1,4 +1,4 @@
-"""The actions on a real OpenStack, and how it refuses them."""
+"""Tests of the actions on a real OpenStack."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +13,22 @@ from tests.realcloud.conftest import RealCloud
 from tests.realcloud.pools import TIMEOUT, Pool
 
 
-def passed(manager: PoolManager, action: str, **fields: object) -> Message:
+def run_passing(
+    manager: PoolManager, action: str, **fields: object
+) -> Message:
     answer = manager.run({"action": action, **fields})
     assert answer["response"] == "PASS", answer
     return answer
 
 
-def failed(answer: Message) -> dict[str, Any]:
+def error_of(answer: Message) -> dict[str, Any]:
     assert answer["response"] == "FAIL", answer
     error = answer["error"]
     assert isinstance(error, dict)
     return error
 
 
-def named(cloud: RealCloud) -> dict[str, Any]:
+def settings_by_name(cloud: RealCloud) -> dict[str, Any]:
     return {
         "image": cloud.image,
         "flavor": cloud.flavor,
@@ -38,17 +40,17 @@ def named(cloud: RealCloud) -> dict[str, Any]:
     }
 
 
-def by_id(cloud: RealCloud) -> dict[str, Any]:
-    there = cloud.connect()
-    own = {"project_id": there.current_project_id}
-    (network,) = there.network.networks(name=cloud.network, **own)
-    group = there.compute.find_server_group(cloud.server_group)
-    image = there.image.find_image(cloud.image)
-    flavor = there.compute.find_flavor(cloud.flavor)
-    (security,) = there.network.security_groups(
+def settings_by_id(cloud: RealCloud) -> dict[str, Any]:
+    connection = cloud.connect()
+    own = {"project_id": connection.current_project_id}
+    (network,) = connection.network.networks(name=cloud.network, **own)
+    group = connection.compute.find_server_group(cloud.server_group)
+    image = connection.image.find_image(cloud.image)
+    flavor = connection.compute.find_flavor(cloud.flavor)
+    (security,) = connection.network.security_groups(
         name=cloud.security_group, **own
     )
-    external = there.network.find_network(cloud.external_network)
+    external = connection.network.find_network(cloud.external_network)
     assert group
     assert image
     assert flavor
@@ -63,63 +65,64 @@ def by_id(cloud: RealCloud) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("parts", [named, by_id])
+@pytest.mark.parametrize("settings", [settings_by_name, settings_by_id])
 def test_every_action_works_with_names_and_ids(
     real_cloud: RealCloud,
     pool: Pool,
-    parts: Callable[[RealCloud], dict[str, Any]],
+    settings: Callable[[RealCloud], dict[str, Any]],
 ) -> None:
-    with pool.manager(**parts(real_cloud)) as manager:
-        first = passed(manager, "BUILD_DEVICE")
-        second = passed(manager, "BUILD_DEVICE")
-        ip = passed(manager, "BUILD_IP")["ip"]
+    with pool.manager(**settings(real_cloud)) as manager:
+        first = run_passing(manager, "BUILD_DEVICE")
+        second = run_passing(manager, "BUILD_DEVICE")
+        ip = run_passing(manager, "BUILD_IP")["ip"]
         with pool.openstack() as openstack:
             found = openstack.find_ip(str(ip))
         assert found is not None
-        for device in (first, second):  # attaching it, then moving it
-            passed(manager, "ASSIGN_IP", ip=ip, name=device["name"])
-        elsewhere = manager.run(
+        # The second assignment moves the address.
+        for device in (first, second):
+            run_passing(manager, "ASSIGN_IP", ip=ip, name=device["name"])
+        refused = manager.run(
             {"action": "REMOVE_IP", "ip": ip, "name": first["name"]}
         )
-        assert failed(elsewhere)["code"] == "attached_elsewhere"
-        passed(manager, "REMOVE_IP", ip=ip, name=second["name"])
-        passed(manager, "DELETE_IP", ip=ip)
+        assert error_of(refused)["code"] == "attached_elsewhere"
+        run_passing(manager, "REMOVE_IP", ip=ip, name=second["name"])
+        run_passing(manager, "DELETE_IP", ip=ip)
         for device in (first, second):
-            passed(manager, "DELETE_DEVICE", name=device["name"])
+            run_passing(manager, "DELETE_DEVICE", name=device["name"])
 
     assert pool.devices() == []
     assert pool.ips() == []
 
 
-def test_device_floating_ip_gives_each_device_its_own(
+def test_device_floating_ip_gives_each_device_a_floating_ip(
     pool: Pool,
 ) -> None:
     with pool.manager(device_floating_ip=True) as manager:
-        device = passed(manager, "BUILD_DEVICE")
+        device = run_passing(manager, "BUILD_DEVICE")
         (ip,) = pool.ips()
         assert ip.address == device["addr"]
-        passed(manager, "DELETE_DEVICE", name=device["name"])
+        run_passing(manager, "DELETE_DEVICE", name=device["name"])
 
     assert pool.ips() == []
 
 
-def test_no_valid_host_fails_at_once_and_leaves_nothing_behind(
+def test_a_build_without_a_valid_host_fails_and_leaves_no_device(
     real_cloud: RealCloud, pool: Pool
 ) -> None:
     with pool.manager(flavor=real_cloud.absurd_flavor) as manager:
-        error = failed(manager.run({"action": "BUILD_DEVICE"}))
+        error = error_of(manager.run({"action": "BUILD_DEVICE"}))
 
     assert error["code"] == "device_failed"
     assert "No valid host was found" in error["message"]
     assert pool.devices() == []
 
 
-def test_a_failed_boot_has_a_reason_and_leaves_nothing_behind(
+def test_a_failed_boot_is_reported_with_its_reason_and_leaves_no_device(
     pool: Pool,
 ) -> None:
     metadata = ("testcloud_fail=the disk is on fire",)
     with pool.manager(metadata=metadata) as manager:
-        error = failed(manager.run({"action": "BUILD_DEVICE"}))
+        error = error_of(manager.run({"action": "BUILD_DEVICE"}))
 
     assert error["code"] == "device_failed"
     assert "the disk is on fire" in error["message"]
@@ -128,22 +131,22 @@ def test_a_failed_boot_has_a_reason_and_leaves_nothing_behind(
 
 def test_an_exceeded_device_quota_is_not_a_device_failure(pool: Pool) -> None:
     with pool.manager(cloud="testcloud-small") as manager:
-        built = [passed(manager, "BUILD_DEVICE") for _twice in range(2)]
-        error = failed(manager.run({"action": "BUILD_DEVICE"}))
+        built = [run_passing(manager, "BUILD_DEVICE") for _twice in range(2)]
+        error = error_of(manager.run({"action": "BUILD_DEVICE"}))
         assert error["code"] == "quota_exceeded"
         assert error["retryable"] is True
         for device in built:
-            passed(manager, "DELETE_DEVICE", name=device["name"])
-        again = passed(manager, "BUILD_DEVICE")
-        passed(manager, "DELETE_DEVICE", name=again["name"])
+            run_passing(manager, "DELETE_DEVICE", name=device["name"])
+        again = run_passing(manager, "BUILD_DEVICE")
+        run_passing(manager, "DELETE_DEVICE", name=again["name"])
 
 
 def test_an_exceeded_floating_ip_quota_fails(pool: Pool) -> None:
     with pool.manager(cloud="testcloud-small") as manager:
-        ip = passed(manager, "BUILD_IP")["ip"]
-        error = failed(manager.run({"action": "BUILD_IP"}))
+        ip = run_passing(manager, "BUILD_IP")["ip"]
+        error = error_of(manager.run({"action": "BUILD_IP"}))
         assert error["code"] == "quota_exceeded"
-        passed(manager, "DELETE_IP", ip=ip)
+        run_passing(manager, "DELETE_IP", ip=ip)
 
 
 @pytest.mark.parametrize(
@@ -158,17 +161,17 @@ def test_an_exceeded_floating_ip_quota_fails(pool: Pool) -> None:
         ("availability_zones", ("no-such-zone",)),
     ],
 )
-def test_settings_unknown_to_the_cloud_are_named(
+def test_the_error_names_a_setting_unknown_to_the_cloud(
     pool: Pool, setting: str, value: object
 ) -> None:
     with pool.manager(**{setting: value}) as manager:
-        error = failed(manager.run({"action": "BUILD_DEVICE"}))
-        found = manager.cloud.check(TIMEOUT)
+        error = error_of(manager.run({"action": "BUILD_DEVICE"}))
+        findings = manager.cloud.check(TIMEOUT)
 
     assert error["code"] == "cloud_refused"
     assert f"[nova] {setting}: 'no-such-" in error["message"]
-    (wrong,) = [finding for finding in found if finding.problem]
-    assert wrong.setting == setting
+    (problem,) = [finding for finding in findings if finding.problem]
+    assert problem.setting == setting
 
 
 def test_a_wrong_password_is_reported(
@@ -182,7 +185,7 @@ def test_a_wrong_password_is_reported(
         project_name=auth["project_name"],
         password="planted-secret",
     ) as manager:
-        error = failed(manager.run({"action": "BUILD_DEVICE"}))
+        error = error_of(manager.run({"action": "BUILD_DEVICE"}))
 
     assert error["code"] == "authentication_failed"
     assert "planted-secret" not in error["message"]
@@ -193,26 +196,26 @@ def test_a_token_that_expires_during_a_boot_is_renewed(
 ) -> None:
     real_cloud.set_knob("boot_delay", 25)
     with pool.manager(cloud="testcloud-short") as manager:
-        device = passed(manager, "BUILD_DEVICE")
+        device = run_passing(manager, "BUILD_DEVICE")
 
-    (there,) = pool.devices()
-    assert there.name == device["name"]
+    (found,) = pool.devices()
+    assert found.name == device["name"]
 
 
-def test_twenty_concurrent_builds_make_twenty_devices(pool: Pool) -> None:
+def test_twenty_concurrent_builds_create_twenty_devices(pool: Pool) -> None:
     with pool.manager() as manager, ThreadPoolExecutor(20) as threads:
         built = list(
             threads.map(
-                lambda _number: passed(manager, "BUILD_DEVICE"), range(20)
+                lambda _number: run_passing(manager, "BUILD_DEVICE"), range(20)
             )
         )
 
     names = {device["name"] for device in built}
-    there = pool.devices()
+    devices = pool.devices()
     assert len(names) == 20
-    assert {device.name for device in there} == names
+    assert {device.name for device in devices} == names
     assert len({device["addr"] for device in built}) == 20
-    for device in there:
+    for device in devices:
         assert device.mark is not None
         assert device.mark.state == "handed over"
 
@@ -224,16 +227,16 @@ def test_a_redelivery_takes_over_the_earlier_device(
     old, new = Job("a job", "H:a:1"), Job("a job", "H:b:9")
     real_cloud.set_knob("boot_delay", 3 if boots else 0)
     with pool.manager() as manager:
-        left = manager.cloud.create_device(
+        earlier = manager.cloud.create_device(
             new_name(pool.name), Mark.for_job(pool.name, old)
         )
         if not boots:
-            manager.cloud.wait_ready(left)
+            manager.cloud.wait_ready(earlier)
 
         answer = manager.run({"action": "BUILD_DEVICE"}, new)
 
     assert answer["response"] == "PASS", answer
-    (there,) = pool.devices()
-    assert there.id == left.id
-    assert there.mark is not None
-    assert (there.mark.state, there.mark.handle) == ("handed over", "H:b:9")
+    (device,) = pool.devices()
+    assert device.id == earlier.id
+    assert device.mark is not None
+    assert (device.mark.state, device.mark.handle) == ("handed over", "H:b:9")

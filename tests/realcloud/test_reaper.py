@@ -1,4 +1,4 @@
-"""Orphans on the real OpenStack are found and deleted."""
+"""Test of the reaper on the real OpenStack."""
 
 import time
 
@@ -12,47 +12,49 @@ from tests.reaping import BlockingReaper
 
 def test_the_reaper_deletes_only_orphans(pool: Pool) -> None:
     mark = Mark.for_job(pool.name, Job("unique", "H:host:1"))
-    given = Mark.for_job(pool.name, Job("other", "H:host:2")).handed_over()
+    owned_mark = Mark.for_job(
+        pool.name, Job("other", "H:host:2")
+    ).handed_over()
     with pool.manager(device_floating_ip=True) as manager:
         cloud = manager.cloud.within(TIMEOUT)
         names = [f"{pool.name}-{word}" for word in ("left", "boots", "owned")]
         for name in (names[0], names[2]):
-            made = cloud.create_device(name, mark)
-            device = cloud.wait_ready(made)
+            device = cloud.wait_ready(cloud.create_device(name, mark))
             if name == names[2]:
-                cloud.mark_device(device, given)
+                cloud.mark_device(device, owned_mark)
         cloud.create_device(names[1], mark)
         ips = [
             cloud.create_ip(each)
-            for each in (mark, mark.handed_over().withdrawn(), given)
+            for each in (mark, mark.handed_over().withdrawn(), owned_mark)
         ]
         own_pool = PoolSettings(pool=pool.name, basename=pool.name)
         reaper = BlockingReaper(cloud, pool=own_pool, old=0.0, twice=True)
 
-        time.sleep(1.1)  # a resource created in this second is not old enough
+        # A resource created in this second is not old enough.
+        time.sleep(1.1)
         reaper.find()
-        done = {
+        verdicts = {
             case.item.name: case.verdict
             for case in reaper.remove(reaper.find())
         }
 
-        assert done == dict.fromkeys(
+        assert verdicts == dict.fromkeys(
             [*names[:2], *(ip.address for ip in ips[:2])], "removed"
         )
         assert [device.name for device in pool.devices()] == names[2:]
-        # The device's own address, and the one that was handed over.
+        # One is the device's own address, the other was handed over.
         assert len(pool.ips()) == 2
 
         (owned,) = pool.devices()
         (own,) = (ip for ip in pool.ips() if ip.goes_with == owned.id)
         with pool.driver() as other:
-            # Deleted by hand, so its address is left behind.
+            # A deletion without poolmgr leaves the address.
             Servers.delete_device(other, owned, timeout=TIMEOUT)
             until(lambda: not pool.devices(), TIMEOUT, pause=0.2)
         time.sleep(1.1)
         reaper.find()
-        done = {
+        verdicts = {
             case.item.name: case.verdict
             for case in reaper.remove(reaper.find())
         }
-        assert done == {own.address: "removed"}
+        assert verdicts == {own.address: "removed"}

@@ -37,7 +37,7 @@ def create(
     )
 
 
-def settled(cloud: Connection, server: Any) -> Any:
+def wait_for_boot(cloud: Connection, server: Any) -> Any:
     """Wait until a server is active or has failed."""
     return until(
         lambda: cloud.compute.get_server(server.id),
@@ -46,19 +46,19 @@ def settled(cloud: Connection, server: Any) -> Any:
 
 
 def until(get: Callable[[], Any], test: Callable[[Any], bool]) -> Any:
-    """Wait until a result passes a test."""
+    """Return the first result that passes a test."""
     end = time.monotonic() + TIMEOUT
-    while not test(got := get()):
-        assert time.monotonic() < end, got
+    while not test(result := get()):
+        assert time.monotonic() < end, result
         time.sleep(0.2)
-    return got
+    return result
 
 
 def test_a_server_boots_and_gets_an_address(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
-    server = settled(cloud, create(real_cloud, cloud, f"{swept}1"))
+    server = wait_for_boot(cloud, create(real_cloud, cloud, f"{swept}1"))
     assert server.status == "ACTIVE"
     assert server.addresses[real_cloud.network][0]["addr"].startswith("10.20.")
 
@@ -72,7 +72,7 @@ def test_a_boot_takes_the_configured_time(
         real_cloud, cloud, f"{swept}1", metadata={"testcloud_delay": "2"}
     )
     start = time.monotonic()
-    assert settled(cloud, server).status == "ACTIVE"
+    assert wait_for_boot(cloud, server).status == "ACTIVE"
     assert 2.0 <= time.monotonic() - start < 20.0
 
 
@@ -86,7 +86,7 @@ def test_a_boot_fails_with_the_configured_text(
         f"{swept}1",
         metadata={"testcloud_fail": "the disk is on fire"},
     )
-    server = settled(cloud, server)
+    server = wait_for_boot(cloud, server)
     assert server.status == "ERROR"
     assert "the disk is on fire" in server.fault["message"]
 
@@ -97,7 +97,7 @@ def test_no_host_fits_the_oversized_flavor(
     cloud = real_cloud.connect()
     flavor = real_cloud.absurd_flavor
     server = create(real_cloud, cloud, f"{swept}1", flavor=flavor)
-    server = settled(cloud, server)
+    server = wait_for_boot(cloud, server)
     assert server.status == "ERROR"
     assert "No valid host" in server.fault["message"]
 
@@ -106,7 +106,7 @@ def test_a_floating_ip_is_active_while_it_is_attached(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
-    server = settled(cloud, create(real_cloud, cloud, f"{swept}1"))
+    server = wait_for_boot(cloud, create(real_cloud, cloud, f"{swept}1"))
     (port,) = cloud.network.ports(device_id=server.id)
     public = cloud.network.find_network(real_cloud.external_network)
     assert public

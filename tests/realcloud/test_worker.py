@@ -1,4 +1,4 @@
-"""Workers on a real OpenStack with a real gearmand."""
+"""Tests of workers on a real OpenStack with a real gearmand."""
 
 import signal
 from collections.abc import Iterator
@@ -77,14 +77,14 @@ def test_another_worker_finishes_the_job_of_a_killed_one(
             pool.submit, job_server.address, {"action": "BUILD_DEVICE"}
         )
         until(pool.devices, TIMEOUT, pause=0.2)
-        (left,) = pool.devices()
+        (created,) = pool.devices()
         with pool.worker(job_server.address) as other:
             killed.signal(signal.SIGKILL)
 
-            assert answer.result(TIMEOUT)["name"] == left.name
+            assert answer.result(TIMEOUT)["name"] == created.name
             other.wait_for("taking over")
 
-    (there,) = pool.devices()
-    assert there.id == left.id
-    assert there.mark is not None
-    assert there.mark.state == "handed over"
+    (device,) = pool.devices()
+    assert device.id == created.id
+    assert device.mark is not None
+    assert device.mark.state == "handed over"
