@@ -87,6 +87,8 @@ class Creation(Generic[T]):
 
     def _note(self, resource: T | None) -> None:
         """Note the result of a request, which may come late."""
+        if resource is not None and resource.id == self._result:
+            return
         if resource is None:
             self._is_unknown = True
         else:

@@ -50,10 +50,9 @@ class Notifier:
         # systemd has other kinds of sockets for virtual machines.
         if self._address.startswith(("/", "@")):
             address = re.sub("^@", "\0", self._address)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                with suppress(OSError):
-                    sock.sendto("\n".join(lines).encode(), address)
+            kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+            with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as to:
+                to.sendto("\n".join(lines).encode(), address)
 
     def starting(self, seconds: float) -> None:
         """Announce that the settings are checked against the cloud.

@@ -1,5 +1,6 @@
 """Tests of the documentation page on several workers."""
 
+import itertools
 import re
 import signal
 from collections.abc import Iterator
@@ -71,9 +72,10 @@ def test_no_job_fails_while_workers_are_replaced_one_by_one(
     config = state.config(SLOTS, boot_time=0.2)
     with ExitStack() as stack:
         servers = [stack.enter_context(gearmand()).address for _ in range(2)]
+        numbers = itertools.count(1)
 
         def start() -> Process:
-            folder = tmp_path / f"worker{len(list(tmp_path.iterdir()))}"
+            folder = tmp_path / f"worker{next(numbers)}"
             folder.mkdir()
             process = stack.enter_context(
                 worker([str(s) for s in servers], config, folder)
