@@ -1,24 +1,26 @@
-"""Batches of jobs and their answers."""
+"""Clients that submit jobs while the test continues."""
 
 import asyncio
 import json
+import socket
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from poolmgr.gearman import admin
 from poolmgr.gearman.client import Client, SubmittedJob
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from tests.asking import FUNCTION
 
+FUNCTION = "libra_pool_mgm"
 TIMEOUT = 60.0
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 
 Answer = dict[str, Any]
+Answers = list[Answer]
 
 
 class Batch:
@@ -67,7 +69,7 @@ class Batch:
             raise self._error
         return self._results
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> Answers:
         """Return the answers; fail unless every job has one."""
         answers = []
         for result in self.results():
@@ -76,7 +78,7 @@ class Batch:
             answers.append(json.loads(result))
         return answers
 
-    def passes(self) -> list[Answer]:
+    def passes(self) -> Answers:
         """Return the answers; fail unless each is a PASS."""
         answers = self.answers()
         responses = {answer["response"] for answer in answers}
@@ -136,6 +138,16 @@ def batch(
         jobs.close()
 
 
+def submit(
+    server: Address, *messages: object, uniques: Sequence[str] = ()
+) -> Callable[[], Answers]:
+    """Submit jobs in the background; return a future of the answers.
+
+    :param uniques: the jobs' uniques; new ones if empty
+    """
+    return Batch(server, messages, uniques).answers
+
+
 def ask(server: Address, message: object = BUILD_IP) -> Answer:
     """Submit one job and return its answer."""
     with batch(server, [message]) as jobs:
@@ -166,3 +178,16 @@ def job_counts(server: Address) -> tuple[int, int]:
         if function.name == FUNCTION:
             return function.queued, function.running
     return 0, 0
+
+
+def running(server: Address) -> int:
+    """Return the number of jobs at the workers."""
+    return job_counts(server)[1]
+
+
+def cancel(server: Address, handle: str) -> bool:
+    """Cancel a job as an administrator; return whether it existed."""
+    where = server.host, server.port
+    with socket.create_connection(where, TIMEOUT) as sock:
+        sock.sendall(f"cancel job {handle}\n".encode())
+        return sock.recv(1000).startswith(b"OK")

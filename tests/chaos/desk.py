@@ -5,7 +5,7 @@ import json
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.client import Client, JobFailed, JobTimeout
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.chaos.field import Field
 from tests.chaos.ledger import Entry, Ledger
 

@@ -15,7 +15,7 @@ from typing import Any
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.chaos.audit import serious
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.pool import reaped, scene, write_configuration

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.asking import asked
+from tests.batches import ask, submit
 from tests.clouds import nova_group
 from tests.jobservers import JobServerProcess, builtin
 from tests.processes import Process, poolmgr, worker
@@ -44,7 +44,7 @@ def test_the_end_of_a_job_is_logged_with_its_fields(
             {"action": "build_ip"},
             {"action": "DELETE_DEVICE", "name": "no-such"},
         ]
-        asked(job_server.address, *messages, uniques=("u-1", "u\n2"))()
+        submit(job_server.address, *messages, uniques=("u-1", "u\n2"))()
         process.signal(signal.SIGTERM)
         assert process.exit_code() == 0
 
@@ -83,7 +83,7 @@ def test_only_log_lines_of_a_job_have_its_request_id(
             )
             try:
                 process.wait_for("registered")
-                asked(server.address, {"action": "BUILD_IP"})()
+                ask(server.address, {"action": "BUILD_IP"})
                 process.signal(signal.SIGTERM)
                 assert process.exit_code() == 0
             finally:
@@ -130,7 +130,7 @@ def test_hostile_text_stays_within_its_field(tmp_path: Path) -> None:
     with builtin() as server:
         with worker([str(server.address)], config, tmp_path) as process:
             process.wait_for("registered")
-            asked(
+            submit(
                 server.address,
                 {"action": hostile, "name": hostile},
                 uniques=(hostile,),

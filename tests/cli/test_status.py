@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import FUNCTION
-from tests.batches import queue
+from tests.batches import FUNCTION, queue
 from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
 from tests.polling import until
 from tests.processes import poolmgr, worker

@@ -17,14 +17,12 @@ from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError, NotFound
 from poolmgr.settings import WorkerSettings, options_of
-from tests.asking import asked
+from tests.batches import BUILD, BUILD_IP, ask, submit
 from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
 from tests.processes import Process, worker
 
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
 UNKNOWN = {"action": "NOPE"}
 
 
@@ -45,7 +43,7 @@ def test_a_reload_raises_the_number_of_builds(
     text += "[worker]\nlong_jobs = "
     with worker([str(job_server.address)], text + "1", tmp_path) as process:
         process.wait_for("registered")
-        asked(job_server.address, *[BUILD] * 3)
+        submit(job_server.address, *[BUILD] * 3)
         until(lambda: len(fake_devices(state)) == 1)
 
         hang_up(process, tmp_path / "worker.conf", text + "2")
@@ -53,7 +51,7 @@ def test_a_reload_raises_the_number_of_builds(
         assert process.wait_for("[worker] long_jobs: 1 -> 2\n")
         until(lambda: len(fake_devices(state)) == 2)
         # The third build still waits.
-        asked(job_server.address, BUILD_IP)()
+        ask(job_server.address, BUILD_IP)
         assert len(fake_devices(state)) == 2
 
 
@@ -64,7 +62,7 @@ def test_a_reload_shortens_draining(
     text = f"[fake]\nstate = {state}\nboot_time = 3600\n"
     with worker([str(job_server.address)], text, tmp_path) as process:
         process.wait_for("registered")
-        answers = asked(job_server.address, BUILD)
+        answers = submit(job_server.address, BUILD)
         until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGTERM)
         process.wait_for("draining, 1 of ")
@@ -106,11 +104,11 @@ def test_files_in_all_places_are_reloaded(
         )
         try:
             process.wait_for("registered")
-            (before,) = asked(server.address, UNKNOWN)()
+            before = ask(server.address, UNKNOWN)
             hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
             process.wait_for("[poolmgr] explain_failures: False -> True")
             # The change takes effect right after it is logged.
-            until(lambda: "error" in asked(server.address, UNKNOWN)()[0])
+            until(lambda: "error" in submit(server.address, UNKNOWN)()[0])
         finally:
             process.end()
 
@@ -146,7 +144,7 @@ def test_an_invalid_file_changes_nothing(
                 path.write_text(text)
             process.signal(signal.SIGHUP)
             said = process.wait_for("configuration not reloaded")
-            (answer,) = asked(server.address, UNKNOWN)()
+            answer = ask(server.address, UNKNOWN)
             process.signal(signal.SIGTERM)
             assert process.exit_code() == 0
         finally:
@@ -222,7 +220,7 @@ def test_changes_that_need_a_restart_are_logged_each_time(
             process.signal(signal.SIGHUP)
             process.wait_for("[fake] boot_time: 0.0 -> 5.0 needs a restart")
 
-            (answer,) = asked(server.address, BUILD)()
+            answer = ask(server.address, BUILD)
 
     assert answer["name"].startswith("libra-")
     named = "[poolmgr] basename: 'libra' -> 'other' needs a restart"
@@ -240,7 +238,7 @@ def test_a_reload_changes_the_log_level(tmp_path: Path) -> None:
             hang_up(process, path, "[worker]\nlog_level = error\n")
             process.wait_for("'debug' -> 'error'")
             wait_until_applied(process, path)
-            asked(server.address, UNKNOWN, uniques=("quiet",))()
+            submit(server.address, UNKNOWN, uniques=("quiet",))()
             hang_up(process, path, "[worker]\n")
             # At level error this change itself is not logged.
             until(lambda: logs_jobs(process, server))
@@ -260,7 +258,7 @@ def wait_until_applied(process: Process, config: Path) -> None:
 
 def logs_jobs(process: Process, server: JobServerProcess) -> bool:
     """Return whether jobs are logged."""
-    asked(server.address, UNKNOWN)()
+    ask(server.address, UNKNOWN)
     return any("outcome=FAIL" in line for line in process.lines)
 
 
@@ -272,7 +270,7 @@ def test_quiet_takes_precedence_over_log_level(tmp_path: Path) -> None:
         options += ["--gearman-server", str(server.address)]
         process = Process([*options, "worker"])
         try:
-            asked(server.address, BUILD_IP)()
+            ask(server.address, BUILD_IP)
             hang_up(process, path, "[worker]\nlong_jobs = x\n")
             process.wait_for("configuration not reloaded")
         finally:
@@ -287,7 +285,7 @@ def test_jobs_pass_during_hundreds_of_signals(
     servers = [str(job_server.address)]
     with worker(servers, "[worker]\n", tmp_path) as process:
         process.wait_for("registered")
-        answers = asked(job_server.address, *[BUILD_IP] * 200)
+        answers = submit(job_server.address, *[BUILD_IP] * 200)
         for _time in range(200):
             process.signal(signal.SIGHUP)
             process.signal(signal.SIGUSR2)

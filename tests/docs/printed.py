@@ -9,7 +9,7 @@ import pytest
 
 from poolmgr import Job, PoolManager
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked, running
+from tests.batches import BUILD, running, submit
 from tests.clouds import nova_on
 from tests.jobservers import builtin
 from tests.notify_sockets import notify_socket
@@ -18,7 +18,6 @@ from tests.processes import Process, poolmgr, worker
 
 #: Takes an empty folder and the log capture.
 Printer = Callable[[Path, pytest.LogCaptureFixture], str]
-BUILD = {"action": "BUILD_DEVICE"}
 NO_HOST = "No valid host was found."
 
 
@@ -75,7 +74,7 @@ def report(folder: Path, _log: pytest.LogCaptureFixture) -> str:
         config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 2\n"
         with worker([str(server.address)], config, folder) as process:
             process.wait_for("registered")
-            asked(server.address, *[BUILD] * 3)
+            submit(server.address, *[BUILD] * 3)
             until(lambda: running(server.address) == 3)
             process.signal(signal.SIGUSR2)
             process.wait_for("end of the state report")

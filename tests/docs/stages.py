@@ -11,7 +11,7 @@ from pathlib import Path
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
-from tests.asking import asked, running
+from tests.batches import running, submit
 from tests.docs.stage import Stage
 from tests.jobservers import builtin, free_port
 from tests.polling import until
@@ -144,7 +144,7 @@ class Scaling(Stage):
             for _server in servers:
                 process.wait_for("registered")
         for server in servers:
-            asked(server, *[{"action": "BUILD_DEVICE"}] * 10)
+            submit(server, *[{"action": "BUILD_DEVICE"}] * 10)
         until(lambda: sum(map(running, servers)) == 20)
 
 

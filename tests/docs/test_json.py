@@ -8,7 +8,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.asking import asked
+from tests.batches import ask
 from tests.clouds import nova_on
 from tests.docs.blocks import Block, blocks, of
 from tests.docs.plain import plain
@@ -61,7 +61,7 @@ def test_log_lines_have_the_fields_shown(block: Block, tmp_path: Path) -> None:
             [str(server.address)], OS_WORKER__LOG_FORMAT="json"
         ) as process:
             process.wait_for("registered")
-            asked(server.address, message)()
+            ask(server.address, message)
             line = json.loads(process.wait_for('"outcome"'))
 
     assert line.keys() == wanted.keys()

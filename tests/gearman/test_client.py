@@ -9,7 +9,7 @@ from poolmgr.errors import TransportError
 from poolmgr.gearman.client import Client, JobFailed
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
-from tests.asking import cancel
+from tests.batches import cancel
 from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess, free_port, gearmand
 

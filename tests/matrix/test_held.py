@@ -11,8 +11,15 @@ from poolmgr.gearman import admin
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import Priority
-from tests.asking import FUNCTION
-from tests.batches import BUILD, TIMEOUT, ask, batch, job_counts, queue
+from tests.batches import (
+    BUILD,
+    FUNCTION,
+    TIMEOUT,
+    ask,
+    batch,
+    job_counts,
+    queue,
+)
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import worker

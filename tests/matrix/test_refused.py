@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.gearman.client import JobFailed
-from tests.asking import cancel
-from tests.batches import BUILD, BUILD_IP, ask, batch, job_counts
+from tests.batches import BUILD, BUILD_IP, ask, batch, cancel, job_counts
 from tests.jobservers import JobServerProcess, gearmand
 from tests.logs import executions, refusals, registrations
 from tests.matrix.packets import PacketFilter, change_handle

@@ -16,14 +16,13 @@ from poolmgr.errors import (
     RequestError,
 )
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked
+from tests.batches import BUILD_IP, ask, submit
 from tests.jobservers import builtin, free_port
 from tests.monitoring.watched import watched
 from tests.polling import until
 from tests.wanted import program
 
 ALERTS = Path(__file__).parents[2] / "etc" / "monitoring" / "alerts.yml"
-BUILD_IP = {"action": "BUILD_IP"}
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: [alerts.yml]
@@ -108,7 +107,7 @@ def test_the_first_failed_job_and_the_loss_of_the_last_worker_raise_alerts(
                     {"action": "ASSIGN_IP", "ip": "300.1.1.1", "name": "x"},
                     {"action": "MAKE_TEA"},
                 ]
-                asked(server.address, *client_errors * 5)()
+                submit(server.address, *client_errors * 5)()
                 failed = 'sum(poolmgr_jobs_total{outcome="FAIL"})'
                 until(lambda: monitor.value(failed) == 15)
                 count = "sum(sum_over_time(up[5m]))"
@@ -117,7 +116,7 @@ def test_the_first_failed_job_and_the_loss_of_the_last_worker_raise_alerts(
                 assert monitor.firing == set()
 
                 cloud.fault(Fault("POST", path="/floatingips", status=403))
-                asked(server.address, BUILD_IP)()
+                ask(server.address, BUILD_IP)
                 until(
                     lambda: ("PoolmgrJobFailed", "BUILD_IP") in monitor.firing
                 )

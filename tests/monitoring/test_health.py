@@ -9,14 +9,11 @@ import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests import environments, processes
-from tests.asking import asked, running
+from tests.batches import BUILD, BUILD_IP, ask, running, submit
 from tests.jobservers import JobServerProcess, builtin, free_port
 from tests.monitoring.watched import Answer, WatchedWorker, watched
 from tests.polling import until
 from tests.processes import poolmgr
-
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
 
 
 def is_ready(worker: WatchedWorker) -> bool:
@@ -62,7 +59,7 @@ def test_a_draining_worker_is_healthy_but_not_ready(
 ) -> None:
     config = "[fake]\nboot_time = 3600\n"
     with watched([job_server.address], tmp_path, config) as worker:
-        asked(job_server.address, BUILD)
+        submit(job_server.address, BUILD)
         until(lambda: running(job_server.address) == 1)
         assert is_ready(worker)
         worker.process.signal(signal.SIGTERM)
@@ -78,10 +75,10 @@ def test_a_worker_is_not_ready_until_its_failing_cloud_recovers(
 ) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
         with watched([server.address], tmp_path, cloud=cloud) as worker:
-            asked(server.address, BUILD_IP)()
+            ask(server.address, BUILD_IP)
             assert "ok: cloud: answers" in worker.get("/readyz").body
             cloud.fault(Fault(service="compute", status=503, times=None))
-            build = asked(server.address, *[BUILD] * 3)
+            build = submit(server.address, *[BUILD] * 3)
             until(lambda: not is_ready(worker))
             ready = worker.get("/readyz")
             cloud.clear_faults()
@@ -105,7 +102,7 @@ def test_a_worker_over_quota_is_not_ready_until_there_is_room(
     with LoopbackCloud() as cloud, builtin() as server:
         with watched([server.address], tmp_path, cloud=cloud) as worker:
             cloud.set_quota(**{quota: 0})
-            asked(server.address, message)
+            submit(server.address, message)
             full = f"not ok: capacity: circuit open for {name}: "
             until(lambda: full in worker.get("/readyz").body)
             ready, page = worker.get("/readyz"), worker.get("/")
@@ -127,7 +124,7 @@ def test_a_worker_with_an_open_circuit_for_creations_is_not_ready(
             cloud.fault(
                 Fault("POST", service="network", status=503, times=None)
             )
-            asked(server.address, *[BUILD_IP] * 8)()
+            submit(server.address, *[BUILD_IP] * 8)()
             ready = worker.get("/readyz")
 
     assert ready.status == 503
@@ -137,7 +134,7 @@ def test_a_worker_with_an_open_circuit_for_creations_is_not_ready(
 
 def passes(server: JobServerProcess, request: dict[str, str]) -> bool:
     """Return whether a job passes."""
-    (answer,) = asked(server.address, request)()
+    answer = ask(server.address, request)
     return bool(answer["response"] == "PASS")
 
 
@@ -149,7 +146,7 @@ def test_a_worker_with_a_blocked_event_loop_is_unhealthy(
             [server.address], tmp_path, environment=blocking_plugin
         ) as worker:
             wait_for_status(worker, "/healthz", 200)
-            asked(server.address, {"action": "BLOCK"})
+            submit(server.address, {"action": "BLOCK"})
             healthy = wait_for_status(worker, "/healthz", 503)
             # The pages work as far as they do not need the loop.
             page = wait_for_status(worker, "/", 200)
@@ -187,7 +184,7 @@ def test_a_worker_whose_port_is_taken_works_without_pages(
         ) as other:
             other.wait_for("connected and registered")
             worker.process.end()
-            (answer,) = asked(job_server.address, BUILD_IP)()
+            answer = ask(job_server.address, BUILD_IP)
             other.signal(signal.SIGTERM)
             assert other.exit_code() == 0
 
@@ -295,12 +292,12 @@ def test_a_worker_whose_cloud_calls_all_hang_is_unhealthy(
         with watched(
             [server.address], tmp_path, cloud=cloud, environment=environment
         ) as worker:
-            asked(server.address, BUILD_IP)()
+            ask(server.address, BUILD_IP)
             wait_for_status(worker, "/healthz", 200)
-            asked(server.address, {"action": "HANG"})()
+            ask(server.address, {"action": "HANG"})
             # A reset closes the connection, so the next call opens one.
             cloud.fault(Fault(reset=True, times=None))
-            asked(server.address, BUILD_IP)
+            submit(server.address, BUILD_IP)
             healthy = wait_for_status(worker, "/healthz", 503)
 
     assert "not ok: calls: all calls of the cloud hang" in healthy.body

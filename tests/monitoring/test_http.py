@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.monitoring.server import MAX_CONNECTIONS, MAX_HEADER
-from tests.asking import asked
+from tests.batches import ask
 from tests.jobservers import JobServerProcess, builtin
 from tests.monitoring.watched import TIMEOUT, WatchedWorker, watched
 from tests.polling import until
@@ -185,7 +185,7 @@ def test_idle_and_slow_clients_do_not_block_other_clients(
                 sock.sendall(b"GET / HT")
         for page in PAGES:
             assert worker.get(page).status == 200
-        (answer,) = asked(server.address, {"action": "BUILD_IP"})()
+        answer = ask(server.address, {"action": "BUILD_IP"})
     finally:
         for sock in connections:
             sock.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked, running
+from tests.batches import running, submit
 from tests.browser import browser, shown
 from tests.jobservers import builtin
 from tests.monitoring.watched import watched
@@ -55,7 +55,7 @@ def busy_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with LoopbackCloud() as cloud, builtin() as server:
         with watched([server.address], folder, cloud=cloud) as worker:
             build, ip = {"action": "BUILD_DEVICE"}, {"action": "BUILD_IP"}
-            asked(server.address, *[build] * 3, *[ip] * 3)()
+            submit(server.address, *[build] * 3, *[ip] * 3)()
             refusal = {"badRequest": {"message": REASON}}
             cloud.fault(
                 Fault(
@@ -66,14 +66,14 @@ def busy_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     times=None,
                 )
             )
-            asked(
+            submit(
                 server.address,
                 *[ip] * 3,
                 {"action": "A_NAME_AS_LONG_AS_THE_PAGE_WILL_EVER_SHOW"},
                 {"action": "DELETE_DEVICE", "name": NAME},
             )()
             cloud.set_quota(instances=0)
-            asked(server.address, *[build] * 60)
+            submit(server.address, *[build] * 60)
             until(lambda: running(server.address) == 60)
             yield worker.get("/").body
 

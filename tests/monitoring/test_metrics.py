@@ -19,7 +19,7 @@ from poolmgr.monitoring.statistics import (
 )
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked, running
+from tests.batches import BUILD, BUILD_IP, ask, running, submit
 from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port
 from tests.monitoring.promtool import promtool
@@ -28,8 +28,6 @@ from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "etc" / "monitoring"
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
 
 Labels = frozenset[tuple[str, str]]
 Samples = dict[str, dict[Labels, float]]
@@ -68,20 +66,20 @@ class Scene:
             )
         )
         address = self.server.address
-        (device,) = asked(address, BUILD)()
-        (ip,) = asked(address, BUILD_IP)()
+        device = ask(address, BUILD)
+        ip = ask(address, BUILD_IP)
         both = {"ip": ip["ip"], "name": device["name"]}
-        asked(address, {"action": "assign_ip", **both})()
-        asked(address, {"action": "DELETE_DEVICE", "name": "no-such"})()
+        ask(address, {"action": "assign_ip", **both})
+        ask(address, {"action": "DELETE_DEVICE", "name": "no-such"})
         hostile = [{"action": f'X{n}"}}\n# '} for n in range(50)]
-        asked(address, *hostile)()
+        submit(address, *hostile)()
         self.cloud.fault(
             Fault(method="POST", path="/servers", status=403, times=1)
         )
-        asked(address, BUILD)()
+        ask(address, BUILD)
         # Five builds that do not end: three run, two are prefetched.
         self.cloud.set_quota(instances=0)
-        asked(address, *[BUILD] * 5, uniques=tuple("abcde"))
+        submit(address, *[BUILD] * 5, uniques=tuple("abcde"))
         until(lambda: running(address) == 5)
         until(lambda: "poolmgr_reaper_findings{" in self.text)
 
@@ -228,7 +226,7 @@ def test_the_age_of_the_watchs_view_of_the_cloud_is_exported(
                 return samples(worker.get("/metrics").body)[name][key()]
 
             assert value("poolmgr_watch_age_seconds") == 0
-            asked(server.address, BUILD)
+            submit(server.address, BUILD)
             until(lambda: value("poolmgr_watch_devices") == 1)
             until(lambda: cloud.count("GET", path="/servers/detail") > 3)
             cloud.fault(Fault(path="/servers/detail", status=503, times=None))

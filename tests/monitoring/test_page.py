@@ -11,14 +11,12 @@ import pytest
 
 from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked, running
+from tests.batches import BUILD, BUILD_IP, ask, running, submit
 from tests.browser import shown
 from tests.jobservers import builtin, free_port
 from tests.monitoring.watched import WatchedWorker, watched
 from tests.polling import until
 
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
 HOSTILE_NAME = (
     "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\n\x1b[2J"
 )
@@ -82,10 +80,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 environment={"OS_NOVA__PASSWORD": "planted-secret-word"},
             )
         )
-        asked(server, BUILD, BUILD_IP)()
-        asked(server, {"action": HOSTILE_NAME}, uniques=(HOSTILE_NAME,))()
-        asked(server, {"action": "DELETE_DEVICE", "name": HOSTILE_NAME})()
-        asked(server, {"action": "a" * 100000, "name": "b" * 100000})()
+        submit(server, BUILD, BUILD_IP)()
+        submit(server, {"action": HOSTILE_NAME}, uniques=(HOSTILE_NAME,))()
+        ask(server, {"action": "DELETE_DEVICE", "name": HOSTILE_NAME})
+        ask(server, {"action": "a" * 100000, "name": "b" * 100000})
         fault = {
             "forbidden": {"message": f"no planted-secret-word {HOSTILE_NAME}"}
         }
@@ -98,10 +96,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 times=1,
             )
         )
-        asked(server, BUILD_IP)()
+        ask(server, BUILD_IP)
         cloud.set_quota(instances=0)
         uniques = ("running-1", "running-2", "held")
-        asked(server, *[BUILD] * 3, uniques=uniques)
+        submit(server, *[BUILD] * 3, uniques=uniques)
         until(lambda: running(server) == 3)
         yield Scene(worker, cloud, server, dead)
 
@@ -162,7 +160,7 @@ def test_pages_contain_no_secret(scene: Scene) -> None:
 def test_the_size_of_the_page_is_bounded(scene: Scene) -> None:
     for _ in range(4):
         messages = [{"action": f"{n}{HOSTILE_NAME}" * 1000} for n in range(50)]
-        asked(scene.address, *messages)()
+        submit(scene.address, *messages)()
 
     assert len(scene.worker.get("/").body) < 150_000
 

@@ -3,13 +3,11 @@
 import signal
 from pathlib import Path
 
-from tests.asking import asked, running
+from tests.batches import BUILD, BUILD_IP, ask, running, submit
 from tests.jobservers import JobServerProcess, builtin, free_port
 from tests.polling import until
 from tests.processes import Process, worker
 
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
 END = "==== end of the state report ===="
 
 
@@ -31,7 +29,7 @@ def test_the_report_shows_job_servers_slots_jobs_and_threads(
     config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 2\n"
     with worker([good, dead], config, tmp_path) as process:
         process.wait_for("registered")
-        asked(job_server.address, *[BUILD] * 3, uniques=("u-1", "u-2", "u-3"))
+        submit(job_server.address, *[BUILD] * 3, uniques=("u-1", "u-2", "u-3"))
         until(lambda: running(job_server.address) == 3)
         # The third build may still be on its way to the worker, and the
         # other two may not have begun to boot.
@@ -43,7 +41,7 @@ def test_the_report_shows_job_servers_slots_jobs_and_threads(
             )
         )
         lines = request_report(process)
-        (answer,) = asked(job_server.address, BUILD_IP)()
+        answer = ask(job_server.address, BUILD_IP)
 
     text = "\n".join(lines)
     assert f", pid {process.pid}\n" in text
@@ -72,7 +70,7 @@ def test_the_report_shows_many_running_and_waiting_builds(
     uniques = tuple(f"build-{n}" for n in range(200))
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
-        asked(job_server.address, *[BUILD] * 200, uniques=uniques)
+        submit(job_server.address, *[BUILD] * 200, uniques=uniques)
         until(lambda: running(job_server.address) == 200)
         # The last builds may still be on their way to the worker.
         lines = request_report(process)
@@ -94,7 +92,7 @@ def test_a_hostile_unique_cannot_fake_lines_of_the_report(
     with builtin() as server:
         with worker([str(server.address)], config, tmp_path) as process:
             process.wait_for("registered")
-            asked(server.address, BUILD, uniques=(hostile,))
+            submit(server.address, BUILD, uniques=(hostile,))
             until(lambda: running(server.address) == 1)
             lines = request_report(process)
 
@@ -132,7 +130,7 @@ def test_a_hanging_worker_reports_its_state_and_ends_at_the_second_sigterm(
         )
         try:
             process.wait_for("registered")
-            asked(server.address, {"action": "BLOCK"})
+            submit(server.address, {"action": "BLOCK"})
             until(lambda: "time.sleep(3600)" in main_thread_stack(process))
             lines = request_report(process)
             process.signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import asked
+from tests.batches import ask
 from tests.clouds import nova_group
 from tests.jobservers import builtin
 from tests.nova.pools import FAST, Pool, Pools, error_of
@@ -105,13 +105,13 @@ def test_a_reload_makes_a_worker_log_in_again(tmp_path: Path) -> None:
             cloud.expire_tokens()
             cloud.fault(REFUSED)
             build = {"action": "BUILD_IP"}
-            (refused,) = asked(server.address, build)()
+            refused = ask(server.address, build)
             assert error_of(refused)["code"] == "authentication_failed"
             cloud.clear_faults()
 
             process.signal(signal.SIGHUP)
             process.wait_for("configuration reloaded")
-            (answer,) = asked(server.address, build)()
+            answer = ask(server.address, build)
         finally:
             process.end()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.asking import asked
+from tests.batches import submit
 from tests.environments import plugin_beside
 from tests.jobservers import builtin
 from tests.processes import poolmgr, worker
@@ -65,7 +65,7 @@ def change(answer):
 """
     with run_worker(tmp_path, source, "Changing") as (server, _process):
         changing = [{"action": "CHANGING"}] * 20
-        answers = asked(server, *changing, {"action": "BUILD_IP"})()
+        answers = submit(server, *changing, {"action": "BUILD_IP"})()
 
     assert len(answers) == 21
     assert {answer["response"] for answer in answers} <= {"PASS", "FAIL"}
@@ -88,7 +88,7 @@ class Break(Base):
         return {}
 """
     with run_worker(tmp_path, source, "Break") as (server, process):
-        asked(server, {"action": "BREAK"})
+        submit(server, {"action": "BREAK"})
 
         assert process.exit_code() == 1
 
@@ -108,7 +108,7 @@ class Break(Base):
         return {}
 """
     with run_worker(tmp_path, source, "Break") as (server, _process):
-        answers = asked(server, {"action": "BREAK"}, {"action": "BUILD_IP"})()
+        answers = submit(server, {"action": "BREAK"}, {"action": "BUILD_IP"})()
 
     assert [answer["response"] for answer in answers] == ["PASS", "PASS"]
 

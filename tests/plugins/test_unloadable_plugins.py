@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.asking import asked
+from tests.batches import ask
 from tests.environments import plugin_beside
 from tests.jobservers import builtin
 from tests.processes import poolmgr, worker
@@ -192,7 +192,7 @@ def test_a_worker_runs_jobs_despite_unloadable_plugins(
         worker([str(server.address)], PYTHONPATH=env["PYTHONPATH"]) as process,
     ):
         process.wait_for("connected and registered")
-        (answer,) = asked(server.address, {"action": "BUILD_IP"})()
+        answer = ask(server.address, {"action": "BUILD_IP"})
 
     assert answer["response"] == "PASS"
 

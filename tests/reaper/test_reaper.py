@@ -18,7 +18,7 @@ from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.ownership import Job, Mark
 from poolmgr.reaper.reaper import InFlight
 from poolmgr.settings import PoolSettings
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.reaping import (
     HOURS_AGO,

@@ -4,7 +4,7 @@ from typing import Any
 
 from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault
-from tests.asking import asked
+from tests.batches import ask, submit
 from tests.processes import Process
 from tests.trouble.scenes import scene
 from tests.trouble.stage import FAKE, Stage
@@ -60,7 +60,7 @@ def no_addresses_left(stage: Stage) -> str:
 def quota_in_a_worker(stage: Stage) -> str:
     cloud = stage.cloud(instances=0)
     process, server = working(stage)
-    answers = asked(server, BUILD)
+    answers = submit(server, BUILD)
     process.wait_for("circuit open")
     cloud.set_quota(instances=5)
     process.wait_for("circuit closed")
@@ -74,7 +74,7 @@ def image_gone(stage: Stage) -> str:
     process, server = working(stage)
     answer = saying(400, "Image not found.")
     cloud.fault(Fault("POST", "/servers", **answer))
-    asked(server, BUILD)()
+    ask(server, BUILD)
     return process.wait_for("outcome=FAIL")
 
 
@@ -88,8 +88,8 @@ def no_host(stage: Stage) -> str:
 def no_host_again_and_again(stage: Stage) -> str:
     stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
     process, server = working(stage, "[poolmgr]\nquota_wait = 1\n")
-    asked(server, *[BUILD] * 5)()
-    asked(server, BUILD)()
+    submit(server, *[BUILD] * 5)()
+    ask(server, BUILD)
     process.wait_for("the last ones failed")
     return "".join(process.lines)
 
@@ -129,7 +129,7 @@ def login_refused_later(stage: Stage) -> str:
     answer = {**saying(401, words), "body": {"error": error}}
     cloud.expire_tokens()
     cloud.fault(Fault("POST", service="identity", **answer))
-    asked(server, BUILD_IP)()
+    ask(server, BUILD_IP)
     return process.wait_for("outcome=FAIL")
 
 
@@ -139,7 +139,7 @@ def cloud_down(stage: Stage) -> str:
     process, server = working(stage)
     answer = saying(503, "Service Unavailable")
     cloud.fault(Fault("GET", "/servers/detail", **answer))
-    answers = asked(server, *[BUILD] * 6)
+    answers = submit(server, *[BUILD] * 6)
     process.wait_for("circuit open")
     cloud.clear_faults()
     process.wait_for("circuit closed")
@@ -153,7 +153,7 @@ def cloud_slow(stage: Stage) -> str:
     short = "[poolmgr]\nshort_timeout = 6\n"
     process, server = working(stage, short, call_timeout=1.0)
     cloud.fault(Fault("GET", service="network", hang=30, times=None))
-    asked(server, BUILD_IP)()
+    ask(server, BUILD_IP)
     return process.wait_for("outcome=FAIL")
 
 

@@ -4,15 +4,13 @@ import json
 import signal
 import socket
 
-from tests.asking import asked, running
+from tests.batches import BUILD, running, submit
 from tests.monitoring.watched import get
 from tests.peers import black_hole
 from tests.polling import until
 from tests.processes import Process
 from tests.trouble.scenes import scene
 from tests.trouble.stage import Stage
-
-BUILD = {"action": "BUILD_DEVICE"}
 
 
 @scene("not reached: Connection refused")
@@ -110,7 +108,7 @@ def drained_late(stage: Stage) -> str:
     text = "[fake]\nboot_time = 3600\n[worker]\ndrain_timeout = 0.3\n"
     process = stage.worker(*stage.at(str(server), text))
     process.wait_for("registered")
-    asked(server, BUILD)
+    submit(server, BUILD)
     until(lambda: running(server) == 1)
     process.signal(signal.SIGTERM)
     process.wait_for("outcome=FAIL")

@@ -11,7 +11,7 @@ from typing import Any
 import gear
 import pytest
 
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.jobservers import JobServerProcess
 from tests.processes import worker
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.asking import running
-from tests.batches import BUILD, BUILD_IP, Answer, ask, batch
+from tests.batches import BUILD, BUILD_IP, Answer, ask, batch, running
 from tests.clouds import nova_group
 from tests.jobservers import gearmand
 from tests.logs import passed

@@ -7,7 +7,7 @@ import pytest
 from poolmgr.gearman.endpoint import ConnectionOptions
 from poolmgr.ownership import Job
 from poolmgr.worker.queries import JobServerQueries
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.jobservers import free_port
 
 

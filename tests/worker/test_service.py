@@ -20,8 +20,7 @@ from poolmgr.gearman.protocol import PacketType
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
-from tests.asking import FUNCTION, running
-from tests.batches import BUILD, BUILD_IP, ask, batch, queue
+from tests.batches import BUILD, BUILD_IP, FUNCTION, ask, batch, queue, running
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import until as until_on_loop
 from tests.jobservers import JobServerProcess, gearmand

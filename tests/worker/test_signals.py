@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import Answers, asked, running
 from tests.batches import (
     BUILD,
     BUILD_IP,
+    Answers,
     Batch,
     ask,
     batch,
     job_counts,
     queue,
+    running,
+    submit,
 )
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.peers import black_hole, is_silent, peer
@@ -294,7 +296,7 @@ def signal_during_grab(
     process.wait_for("registered")
     ask(server.address)
     grab.armed.set()
-    answers = asked(server.address, BUILD_IP)
+    answers = submit(server.address, BUILD_IP)
     assert grab.reached.wait(TIMEOUT)
     process.signal(signal.SIGTERM)
     return answers

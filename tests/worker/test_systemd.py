@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.worker.systemd import Notifier
-from tests.asking import asked
+from tests.batches import submit
 from tests.jobservers import JobServerProcess, gearmand
 from tests.notify_sockets import NotifySocket, notify_socket
 from tests.polling import until
@@ -91,7 +91,7 @@ def test_a_draining_worker_extends_its_timeout_and_reports_running_jobs(
         NOTIFY_SOCKET=manager.name,
         WATCHDOG_USEC=f"{WATCHDOG * 1e6:.0f}",
     ) as process:
-        asked(job_server.address, {"action": "BUILD_DEVICE"})
+        submit(job_server.address, {"action": "BUILD_DEVICE"})
         manager.wait_for("1 of 500 builds")
         process.signal(signal.SIGTERM)
         manager.wait_for("STOPPING=1")

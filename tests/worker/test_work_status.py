@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.gearman.protocol import Packet, PacketType
-from tests.asking import FUNCTION
+from tests.batches import FUNCTION
 from tests.gearman.raw import RawPeer
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import asked
+from tests.batches import ask, submit
 from tests.environments import plugin_beside, visible
 from tests.jobservers import builtin
 from tests.processes import worker
@@ -86,7 +86,7 @@ def test_startup_objects_are_frozen_and_malloc_arenas_are_few(
     with builtin() as server:
         # "env" starts a new interpreter, in which nothing is frozen yet.
         with worker([str(server.address)], "", None, ["env"], **environment):
-            (answer,) = asked(server.address, {"action": "PROBE"})()
+            answer = ask(server.address, {"action": "PROBE"})
 
     # The garbage collector skips the objects of the start.
     assert answer["frozen"] > 10_000
@@ -109,8 +109,8 @@ def test_an_endless_action_delays_neither_other_jobs_nor_the_workers_end(
         with worker(
             [str(server.address)], config, tmp_path, **environment
         ) as process:
-            endless_jobs = asked(server.address, *[{"action": action}] * 3)
-            (other,) = asked(server.address, {"action": "BUILD_IP"})()
+            endless_jobs = submit(server.address, *[{"action": action}] * 3)
+            other = ask(server.address, {"action": "BUILD_IP"})
             answers = endless_jobs()
             process.signal(signal.SIGTERM)
 
