@@ -16,21 +16,21 @@ from tests.chaos.tally import Tally
 
 def main() -> int:
     """Run round after round until the time is up or one fails."""
-    given = _parser().parse_args()
+    options = _parser().parse_args()
     # Processes that it started end with it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
-    end = time.monotonic() + given.minutes * 60
-    folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
+    end = time.monotonic() + options.minutes * 60
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     plan = Plan(
-        seed=given.seed,
-        seconds=given.round_seconds,
-        workers=given.workers,
-        customers=given.customers,
-        cloud=given.cloud,
-        faults=not given.no_faults,
-        server_share=given.server_share,
-        pause=given.pause,
+        seed=options.seed,
+        seconds=options.round_seconds,
+        workers=options.workers,
+        customers=options.customers,
+        cloud=options.cloud,
+        faults=not options.no_faults,
+        server_share=options.server_share,
+        pause=options.pause,
     )
     print(f"seed {plan.seed}, logs in {folder}", flush=True)
     total = Tally()

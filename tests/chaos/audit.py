@@ -58,19 +58,19 @@ class Scene:
     def audit(self, ledger: Ledger) -> list[Finding]:
         """Return all differences."""
         found: list[Finding] = []
-        there: dict[tuple[Kind, str], list[Device | FloatingIP]]
-        there = defaultdict(list)
+        resources_by_name: dict[tuple[Kind, str], list[Device | FloatingIP]]
+        resources_by_name = defaultdict(list)
         for device in self.devices:
-            there["device", device.name].append(device)
+            resources_by_name["device", device.name].append(device)
         for ip in self.ips:
-            there["address", ip.address].append(ip)
-        for (kind, name), resources in there.items():
+            resources_by_name["address", ip.address].append(ip)
+        for (kind, name), resources in resources_by_name.items():
             found += _audit_name(kind, name, resources, ledger)
         found += self._unreachable(ledger)
         for holding in ledger.holdings:
-            absent = (holding.kind, holding.name) not in there
+            absent = (holding.kind, holding.name) not in resources_by_name
             if absent and holding.state == "owned":
-                says = "it was answered and is not there"
+                says = "it was answered and does not exist"
                 found.append(_finding("missing", holding, says))
         return found + self._misplaced(ledger)
 
@@ -117,7 +117,7 @@ def _audit_name(
             _unowned(kind, name, resource, ledger) for resource in resources
         ]
     if holding.state == "gone":
-        says = "it is there although it was deleted"
+        says = "it exists although it was deleted"
         return [_finding("not deleted", holding, says, resources[0].id)]
     if len(resources) > 1:
         return [_finding("duplicate", holding, f"there are {len(resources)}")]

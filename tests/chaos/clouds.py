@@ -156,10 +156,10 @@ class RealCloud(Cloud):
         """Delete the pool's resources."""
         driver = self.driver()
         try:
-            there = scene(driver, pool)
-            for ip in there.ips:
+            resources = scene(driver, pool)
+            for ip in resources.ips:
                 driver.delete_ip(ip, _TIMEOUT)
-            for device in there.devices:
+            for device in resources.devices:
                 driver.delete_device(device, _TIMEOUT)
         finally:
             driver.close()

@@ -144,8 +144,10 @@ class Field:
 
         :param several: whether to return all of them
         """
-        there = [member for member in self.members if member.registered]
-        return there if several or not there else [dice.choice(there)]
+        registered = [member for member in self.members if member.registered]
+        if several or not registered:
+            return registered
+        return [dice.choice(registered)]
 
     def kill(self, member: Member) -> None:
         """Kill a worker."""

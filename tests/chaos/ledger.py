@@ -54,8 +54,8 @@ class Entry:
         return f"lost: {self.lost}" if self.lost else "not answered"
 
     def __str__(self) -> str:
-        told = " ".join([self.action, *self.fields.values()])
-        return f"job {self.number} {told} unique={self.unique}"
+        message = " ".join([self.action, *self.fields.values()])
+        return f"job {self.number} {message} unique={self.unique}"
 
 
 @dataclass

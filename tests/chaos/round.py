@@ -135,17 +135,17 @@ class Round:
             self._failures.append(f"poolmgr reap: {done.stderr}")
 
     def _audit(self, field: Field, driver: Driver, reaped: bool) -> None:
-        there = scene(driver, field.name)
-        findings = there.audit(self._ledger)
+        resources = scene(driver, field.name)
+        findings = resources.audit(self._ledger)
         counts = counted(findings)
         if reaped:
             self._tally.after = counts
             doubts = [f for f in findings if f.fault == "in doubt"]
-            told = [
+            histories = [
                 f"{f}{self._history_of(field, f.entry, _names(f))}"
                 for f in doubts
             ]
-            (field.folder / "doubts.txt").write_text("\n\n".join(told))
+            (field.folder / "doubts.txt").write_text("\n\n".join(histories))
         else:
             self._tally.before = counts
         for finding in serious(findings, reaped):

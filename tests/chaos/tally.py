@@ -80,8 +80,8 @@ class Tally:
                 )
             ),
             ("in doubt (died with the job server)", self._both("in doubt")),
-            ("answered and not there", self._both("missing")),
-            ("deleted and there", self._both("not deleted")),
+            ("answered and missing", self._both("missing")),
+            ("deleted and still existing", self._both("not deleted")),
             ("addresses on the wrong device", self._both("misplaced")),
         ]
         width = max(len(name) for name, _value in rows)

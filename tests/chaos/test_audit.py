@@ -36,8 +36,10 @@ def mark(entry: Entry) -> Mark:
 
 
 def device(entry: Entry, name: str = "pool-1") -> Device:
-    made = "2026-01-01T00:00:00+00:00"
-    return Device(f"id-{name}", name, "active", ADDR, made, mark=mark(entry))
+    created = "2026-01-01T00:00:00+00:00"
+    return Device(
+        f"id-{name}", name, "active", ADDR, created, mark=mark(entry)
+    )
 
 
 def ip(entry: Entry, on: str | None = None) -> FloatingIP:
@@ -63,15 +65,15 @@ def test_missing_or_changed_resources_are_found(
     ledger: Ledger,
 ) -> None:
     entry = built(ledger)
-    there = device(entry)
+    correct = device(entry)
     left = replace(mark(entry), state="building")
 
     assert faults(Scene([], []), ledger) == ["missing"]
     for other in (
-        replace(there, status="failed"),
-        replace(there, address="10.20.0.6"),
-        replace(there, mark=left),
-        replace(there, mark=replace(left, unique="another")),
+        replace(correct, status="failed"),
+        replace(correct, address="10.20.0.6"),
+        replace(correct, mark=left),
+        replace(correct, mark=replace(left, unique="another")),
     ):
         assert faults(Scene([other], []), ledger) == ["missing"]
 

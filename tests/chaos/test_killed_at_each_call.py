@@ -14,15 +14,8 @@ import pytest
 from poolmgr.drivers.nova.marks import description_of
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.chaos.stage import (
-    POOL,
-    TIMEOUT,
-    Moment,
-    Stage,
-    passed,
-    settled,
-    stage,
-)
+from tests.chaos.stage import POOL, TIMEOUT, Moment, Stage, passed, settled
+from tests.chaos.stage import stage as open_stage
 from tests.nova.pools import DETAILS, IPS, ONE_IP, ONE_SERVER, SERVERS
 from tests.polling import until
 from tests.relays import WORK_COMPLETE, relay
@@ -42,16 +35,20 @@ def changing(method: str, path: str, skip: int = 0) -> list[Moment]:
 
 
 BUILD_DEVICE = [
-    Moment("GET", DETAILS),  # looking for an earlier delivery's device
+    # The search for the device of an earlier delivery.
+    Moment("GET", DETAILS),
     *changing("POST", SERVERS),
-    Moment("GET", DETAILS, skip=1),  # waiting for the boot
+    # Polls of the booting device.
+    Moment("GET", DETAILS, skip=1),
     Moment("GET", DETAILS, skip=2),
-    *changing("POST", METADATA),  # handing over
+    # The handed-over mark.
+    *changing("POST", METADATA),
 ]
 BUILD_IP = [
     Moment("GET", IPS),
     *changing("POST", IPS),
-    *changing("PUT", ONE_IP),  # handing over
+    # The handed-over mark.
+    *changing("PUT", ONE_IP),
 ]
 DELETE_IP = [
     Moment("GET", IPS),
@@ -62,43 +59,44 @@ ASSIGN_IP = [
     Moment("GET", IPS),
     Moment("GET", PORTS),
     *changing("PUT", ONE_IP),
-    Moment("GET", IPS, skip=1),  # checking whether it took effect
+    # The check whether the change took effect.
+    Moment("GET", IPS, skip=1),
 ]
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[Stage]:
     """Yield a stage whose cloud boots devices at once."""
-    with stage(tmp_path) as made:
-        yield made
+    with open_stage(tmp_path) as stage:
+        yield stage
 
 
-def require_one_device(there: Stage, answer: dict[str, Any]) -> None:
+def require_one_device(stage: Stage, answer: dict[str, Any]) -> None:
     """Check that only the answered resource is left after the reaper."""
-    there.check()
-    (device,) = there.cloud.servers
+    stage.check()
+    (device,) = stage.cloud.servers
     assert device["name"] == answer["name"]
 
 
-def require_one_address(there: Stage, answer: dict[str, Any]) -> None:
+def require_one_address(stage: Stage, answer: dict[str, Any]) -> None:
     """Check that only the answered resource is left after the reaper."""
-    there.check()
-    (ip,) = there.cloud.floating_ips
+    stage.check()
+    (ip,) = stage.cloud.floating_ips
     assert ip["id"] == answer["id"]
 
 
 @pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
 def test_a_build_killed_during_any_call_leaves_one_device(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
-    answer, hold = there.killed_at([moment], "BUILD_DEVICE")
+    answer, hold = stage.killed_at([moment], "BUILD_DEVICE")
     settled(hold)
 
-    require_one_device(there, answer)
+    require_one_device(stage, answer)
 
 
 @pytest.mark.parametrize(
-    ("action", "given", "lists"),
+    ("action", "moment", "lists"),
     [
         ("BUILD_DEVICE", Moment("POST", METADATA), DETAILS),
         ("BUILD_IP", Moment("PUT", ONE_IP), IPS),
@@ -106,63 +104,63 @@ def test_a_build_killed_during_any_call_leaves_one_device(
     ids=["BUILD_DEVICE", "BUILD_IP"],
 )
 def test_a_handed_over_device_that_lists_show_late_is_found_before_the_answer(
-    there: Stage, action: str, given: Moment, lists: str
+    stage: Stage, action: str, moment: Moment, lists: str
 ) -> None:
     kind = "servers" if lists == DETAILS else "floatingips"
     late = Fault(
         method="GET",
         path=lists,
         where=lambda _call: bool(
-            there.cloud.count(given.method, path=given.path)
+            stage.cloud.count(moment.method, path=moment.path)
         ),
         status=200,
         body={kind: []},
     )
-    there.cloud.fault(late)
+    stage.cloud.fault(late)
 
-    answer, _hold = there.killed_at([given], action)
+    answer, _hold = stage.killed_at([moment], action)
 
-    # The reaper would not delete it: it was handed over.
-    things = there.cloud.servers + there.cloud.floating_ips
-    assert there.cloud.count("POST", path=f"{SERVERS}|{IPS}") == 2
-    (thing,) = things
-    assert answer.get("id", thing["id"]) == thing["id"]
-    there.check()
+    # The reaper would not delete a second resource that was handed over.
+    resources = stage.cloud.servers + stage.cloud.floating_ips
+    assert stage.cloud.count("POST", path=f"{SERVERS}|{IPS}") == 2
+    (resource,) = resources
+    assert answer.get("id", resource["id"]) == resource["id"]
+    stage.check()
 
 
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
 def test_an_allocation_killed_during_any_call_leaves_one_address(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
-    answer, hold = there.killed_at([moment], "BUILD_IP")
+    answer, hold = stage.killed_at([moment], "BUILD_IP")
     settled(hold)
 
-    require_one_address(there, answer)
+    require_one_address(stage, answer)
 
 
 @pytest.mark.parametrize("moment", ASSIGN_IP, ids=str)
 def test_an_assignment_killed_during_any_call_takes_effect(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
-    first = there.start()
-    device, ip = there.passes("BUILD_DEVICE"), there.passes("BUILD_IP")
+    first = stage.start()
+    device, ip = stage.passes("BUILD_DEVICE"), stage.passes("BUILD_IP")
     first.end()
     fields = {"ip": ip["ip"], "name": device["name"]}
 
-    _answer, hold = there.killed_at([moment], "ASSIGN_IP", **fields)
+    _answer, hold = stage.killed_at([moment], "ASSIGN_IP", **fields)
     settled(hold)
 
-    there.check()
+    stage.check()
 
 
 @pytest.mark.parametrize("moment", DELETE_IP, ids=str)
 def test_a_deletion_killed_during_any_call_leaves_no_address(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
-    worker, other = there.several(2)
-    ip = there.passes("BUILD_IP")["ip"]
-    hold = there.hold(moment)
-    answer = there.submit("DELETE_IP", ip=ip)
+    worker, other = stage.several(2)
+    ip = stage.passes("BUILD_IP")["ip"]
+    hold = stage.hold(moment)
+    answer = stage.submit("DELETE_IP", ip=ip)
     until(lambda: hold.calls, TIMEOUT)
     worker.signal(signal.SIGKILL)
     other.signal(signal.SIGCONT)
@@ -170,18 +168,18 @@ def test_a_deletion_killed_during_any_call_leaves_no_address(
     # The second delivery does not find what the first has deleted.
     assert answer.result(TIMEOUT).reason in ("", "not_found")
     settled(hold)
-    assert there.cloud.floating_ips == []
+    assert stage.cloud.floating_ips == []
 
 
-def allocated_by_somebody(cloud: LoopbackCloud, description: str) -> str:
+def allocate_elsewhere(cloud: LoopbackCloud, description: str) -> str:
     """Allocate a floating IP without a worker and return its id."""
-    wanted = {
+    fields = {
         "floating_network_id": cloud.ids["public"],
         "description": description,
     }
-    body = {"floatingip": wanted}
-    made = cloud.connect().network.post("/floatingips", json=body).json()
-    return str(made["floatingip"]["id"])
+    body = {"floatingip": fields}
+    created = cloud.connect().network.post("/floatingips", json=body).json()
+    return str(created["floatingip"]["id"])
 
 
 @pytest.mark.parametrize("pool", [POOL, "another", ""])
@@ -191,65 +189,65 @@ def test_an_address_reallocated_to_another_owner_is_not_deleted(
     mark = Mark.for_job(pool, Job("another", "H:host:99")).handed_over()
     description = description_of(mark) if pool else ""
     # The cloud has one address and gives it to the next caller.
-    with stage(tmp_path, floating_range="198.18.0.0/30") as there:
-        first = there.start()
-        address = there.passes("BUILD_IP")["ip"]
+    with open_stage(tmp_path, floating_range="198.18.0.0/30") as stage:
+        first = stage.start()
+        address = stage.passes("BUILD_IP")["ip"]
         first.end()
-        worker, other = there.several(2)
-        hold = there.hold(Moment("DELETE", ONE_IP))
-        answer = there.submit("DELETE_IP", ip=address)
-        until(lambda: hold.calls and not there.cloud.floating_ips, TIMEOUT)
+        worker, other = stage.several(2)
+        hold = stage.hold(Moment("DELETE", ONE_IP))
+        answer = stage.submit("DELETE_IP", ip=address)
+        until(lambda: hold.calls and not stage.cloud.floating_ips, TIMEOUT)
         worker.signal(signal.SIGKILL)
-        given = allocated_by_somebody(there.cloud, description)
+        new_id = allocate_elsewhere(stage.cloud, description)
 
         other.signal(signal.SIGCONT)
 
         assert answer.result(TIMEOUT).outcome == "FAIL"
-        (ip,) = there.cloud.floating_ips
-        assert (ip["id"], ip["floating_ip_address"]) == (given, address)
+        (ip,) = stage.cloud.floating_ips
+        assert (ip["id"], ip["floating_ip_address"]) == (new_id, address)
 
 
 def test_a_late_attachment_does_not_undo_a_newer_one(
-    there: Stage,
+    stage: Stage,
 ) -> None:
-    first = there.start()
-    one, other = there.passes("BUILD_DEVICE"), there.passes("BUILD_DEVICE")
-    ip = there.passes("BUILD_IP")["ip"]
+    first = stage.start()
+    one, other = stage.passes("BUILD_DEVICE"), stage.passes("BUILD_DEVICE")
+    ip = stage.passes("BUILD_IP")["ip"]
     first.end()
     moment = Moment("PUT", ONE_IP, "late", late=4.0)
 
-    _answer, hold = there.killed_at(
+    _answer, hold = stage.killed_at(
         [moment], "ASSIGN_IP", ip=ip, name=one["name"]
     )
-    there.passes("ASSIGN_IP", ip=ip, name=other["name"])
+    stage.passes("ASSIGN_IP", ip=ip, name=other["name"])
     assert not hold.over
     settled(hold)
 
-    there.check()
+    stage.check()
 
 
 @pytest.mark.parametrize("moment", changing("POST", METADATA), ids=str)
 def test_the_second_worker_is_killed_while_taking_over_a_device(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
     handed_over = Moment("POST", METADATA)
 
-    answer, hold = there.killed_at([handed_over, moment], "BUILD_DEVICE")
+    answer, hold = stage.killed_at([handed_over, moment], "BUILD_DEVICE")
     settled(hold)
 
-    require_one_device(there, answer)
+    require_one_device(stage, answer)
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
 def test_the_second_worker_is_killed_while_taking_over_an_address(
-    there: Stage, moment: Moment
+    stage: Stage, moment: Moment
 ) -> None:
     handed_over = Moment("PUT", ONE_IP)
 
-    answer, hold = there.killed_at([handed_over, moment], "BUILD_IP")
+    answer, hold = stage.killed_at([handed_over, moment], "BUILD_IP")
     settled(hold)
 
-    require_one_address(there, answer)
+    require_one_address(stage, answer)
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
@@ -257,25 +255,25 @@ def test_a_late_allocation_and_a_kill_at_the_hand_over_leave_one_address(
     tmp_path: Path, moment: Moment
 ) -> None:
     creation = Moment("POST", IPS, "late", late=0.3)
-    with stage(tmp_path, latency=0.3) as there:
-        answer, hold = there.killed_at([creation, moment], "BUILD_IP")
+    with open_stage(tmp_path, latency=0.3) as stage:
+        answer, hold = stage.killed_at([creation, moment], "BUILD_IP")
         settled(hold)
 
-        require_one_address(there, answer)
+        require_one_address(stage, answer)
 
 
 def test_a_late_creation_leaves_one_device(
     tmp_path: Path,
 ) -> None:
     moment = Moment("POST", SERVERS, "late", late=1.5)
-    with stage(tmp_path, boot_time=4.0) as there:
-        answer, hold = there.killed_at([moment], "BUILD_DEVICE")
+    with open_stage(tmp_path, boot_time=4.0) as stage:
+        answer, hold = stage.killed_at([moment], "BUILD_DEVICE")
 
         # The next delivery finds it, so no reaper is needed.
         assert hold.over
-        (device,) = there.cloud.servers
+        (device,) = stage.cloud.servers
         assert device["name"] == answer["name"]
-        there.check()
+        stage.check()
 
 
 @pytest.mark.parametrize("moment", changing("DELETE", ONE_SERVER), ids=str)
@@ -283,26 +281,26 @@ def test_a_worker_killed_while_deleting_a_spare_device_keeps_the_good_one(
     tmp_path: Path, moment: Moment
 ) -> None:
     creation = Moment("POST", SERVERS, "late", late=0.5)
-    with stage(tmp_path, boot_time=1.5, delete_time=1.0) as there:
-        answer, hold = there.killed_at([creation, moment], "BUILD_DEVICE")
+    with open_stage(tmp_path, boot_time=1.5, delete_time=1.0) as stage:
+        answer, hold = stage.killed_at([creation, moment], "BUILD_DEVICE")
         settled(hold)
 
-        there.check()
-        until(lambda: len(there.cloud.servers) == 1)
-        (device,) = there.cloud.servers
+        stage.check()
+        until(lambda: len(stage.cloud.servers) == 1)
+        (device,) = stage.cloud.servers
         assert device["name"] == answer["name"]
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP", "ASSIGN_IP"])
 def test_a_worker_killed_while_answering_leaves_one_resource_per_job(
-    there: Stage, action: str, arrives: bool
+    stage: Stage, action: str, arrives: bool
 ) -> None:
     fields = {}
     if action == "ASSIGN_IP":
-        first = there.start()
-        fields["name"] = there.passes("BUILD_DEVICE")["name"]
-        fields["ip"] = there.passes("BUILD_IP")["ip"]
+        first = stage.start()
+        fields["name"] = stage.passes("BUILD_DEVICE")["name"]
+        fields["ip"] = stage.passes("BUILD_IP")["ip"]
         first.end()
     killed: list[bytes] = []
 
@@ -314,11 +312,11 @@ def test_a_worker_killed_while_answering_leaves_one_resource_per_job(
         worker.exit_code()
         return data if arrives else None
 
-    with relay(there.server.address, to_server) as between:
-        worker, other = there.several(2, between.address)
-        answer = there.submit(action, **fields)
+    with relay(stage.server.address, to_server) as between:
+        worker, other = stage.several(2, between.address)
+        answer = stage.submit(action, **fields)
         until(lambda: killed, TIMEOUT)
         other.signal(signal.SIGCONT)
         passed(answer)
 
-        there.check()
+        stage.check()
