@@ -10,6 +10,8 @@ from tests.processes import poolmgr
 
 #: Seconds of a job; a command that retried for so long would fail its test.
 JOB_TIMEOUT = "3600"
+#: Where credentials and other options may come from.
+ORIGINS = ("clouds.yaml", "[nova]", "OS_")
 
 
 def token_of(cloud: LoopbackCloud) -> dict[str, Any]:
@@ -68,6 +70,20 @@ class ConfigFolder:
         self._write("", {})
         auth = {f"OS_{k.upper()}": v for k, v in self.auth.items()}
         return {**auth, **variables}
+
+    def use(self, origin: str, **options: str) -> dict[str, str]:
+        """Put the credentials and other options into their origin.
+
+        :param origin: one of :data:`ORIGINS`
+        """
+        if origin == "[nova]":
+            return self.use_options(**options)
+        if origin == "OS_":
+            variables = {f"OS_{k.upper()}": v for k, v in options.items()}
+            return self.use_openrc(**variables)
+        auth = {k: v for k, v in options.items() if k in self.auth}
+        cloud = {k: v for k, v in options.items() if k not in self.auth}
+        return self.use_clouds_yaml(auth, **cloud)
 
     def fails(self, environment: dict[str, str], *commands: str) -> str:
         """Require that commands fail without a retry.

@@ -9,30 +9,28 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.nova.config_folders import ConfigFolder, token_of
+from tests.nova.config_folders import ORIGINS, ConfigFolder, token_of
 
 # -- auth_url ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", ["clouds.yaml", "[nova]", "OS_"])
-@pytest.mark.parametrize("wrong", ["v3/auth/tokens", "no scheme"])
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        ("clouds.yaml", "clouds.yaml: clouds.mycloud: auth_url"),
+        ("[nova]", "[nova]"),
+        ("OS_", "the variables OS_*: auth_url"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("part", "replacement"), [("/v3", "/v3/auth/tokens"), ("http://", "")]
+)
 def test_an_invalid_auth_url_is_reported_with_its_origin(
-    folder: ConfigFolder, origin: str, wrong: str
+    folder: ConfigFolder, origin: str, shown: str, part: str, replacement: str
 ) -> None:
-    url = folder.auth["auth_url"].replace("/v3", f"/{wrong}")
-    if wrong == "no scheme":
-        url = folder.auth["auth_url"].replace("http://", "")
-    shown = "[nova]"
-    if origin == "[nova]":
-        environment = folder.use_options(auth_url=url)
-    elif origin == "OS_":
-        environment = folder.use_openrc(OS_AUTH_URL=url)
-        shown = "the variables OS_*: auth_url"
-    else:
-        environment = folder.use_clouds_yaml({"auth_url": url})
-        shown = "clouds.yaml: clouds.mycloud: auth_url"
+    url = folder.auth["auth_url"].replace(part, replacement)
 
-    output = folder.fails(environment)
+    output = folder.fails(folder.use(origin, auth_url=url))
 
     assert shown in output
     assert url in output
@@ -77,7 +75,7 @@ def test_an_unsupported_auth_type_is_reported(folder: ConfigFolder) -> None:
 # -- the catalog -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", ["clouds.yaml", "[nova]", "OS_"])
+@pytest.mark.parametrize("origin", ORIGINS)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -89,15 +87,7 @@ def test_an_unsupported_auth_type_is_reported(folder: ConfigFolder) -> None:
 def test_an_unknown_region_or_interface_is_reported(
     folder: ConfigFolder, origin: str, name: str, value: str
 ) -> None:
-    wrong = {name: value}
-    if origin == "[nova]":
-        environment = folder.use_options(**wrong)
-    elif origin == "OS_":
-        environment = folder.use_openrc(**{f"OS_{name.upper()}": value})
-    else:
-        environment = folder.use_clouds_yaml(**wrong)
-
-    output = folder.fails(environment)
+    output = folder.fails(folder.use(origin, **{name: value}))
 
     assert "the catalog has no service 'compute': " in output
     assert f"{value} " in output
@@ -167,7 +157,10 @@ def test_an_invalid_url_in_the_catalog_is_reported(
     assert url in output or "Invalid IPv6 URL" in output
 
 
-@pytest.mark.parametrize("origin", ["[nova]", "clouds.yaml"])
+@pytest.mark.parametrize(
+    ("origin", "suffix"),
+    [("[nova]", "endpoint"), ("clouds.yaml", "endpoint_override")],
+)
 @pytest.mark.parametrize(
     ("service", "name"), [("compute", "Nova"), ("network", "Neutron")]
 )
@@ -175,15 +168,12 @@ def test_an_endpoint_of_another_service_is_reported(
     folder: ConfigFolder,
     cloud: LoopbackCloud,
     origin: str,
+    suffix: str,
     service: str,
     name: str,
 ) -> None:
     wrong = f"{cloud.url}/identity"
-    if origin == "[nova]":
-        environment = folder.use_options(**{f"{service}_endpoint": wrong})
-    else:
-        option = f"{service}_endpoint_override"
-        environment = folder.use_clouds_yaml(**{option: wrong})
+    environment = folder.use(origin, **{f"{service}_{suffix}": wrong})
 
     output = folder.fails(environment)
 
