@@ -1,4 +1,4 @@
-"""Invalid configuration files are reported with place, reason and advice."""
+"""Tests of invalid configuration files: place, reason and advice."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.processes import poolmgr
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "error"),
     [
         ("[mgm]\naz = 1\n".encode("utf-16"), "FILE, line 1: No ':' or '='"),
         (
@@ -55,7 +55,7 @@ from tests.processes import poolmgr
     ],
 )
 def test_an_invalid_file_is_reported_with_place_and_reason(
-    content: bytes, said: str, command: list[str], tmp_path: Path
+    content: bytes, error: str, command: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "libra.cfg"
     file.write_bytes(content)
@@ -64,7 +64,7 @@ def test_an_invalid_file_is_reported_with_place_and_reason(
 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.replace(str(file), "FILE").startswith(f"poolmgr: {said}")
+    assert line.replace(str(file), "FILE").startswith(f"poolmgr: {error}")
     assert "planted" not in done.stderr
 
 

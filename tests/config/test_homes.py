@@ -1,4 +1,4 @@
-"""Users without a home: no file is created in the working directory."""
+"""Tests for users without a home: no file in the working directory."""
 
 import os
 import shutil
@@ -17,13 +17,15 @@ def bare(**given: str) -> dict[str, str]:
 
 
 #: Runs a command as a user without a passwd entry.
-STRANGER = ["unshare", "--user", "--map-user=54321"]
+AS_UNKNOWN_USER = ["unshare", "--user", "--map-user=54321"]
 
 
 def can_be_strange() -> bool:
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run([*STRANGER, "true"], check=False).returncode == 0
+    return (
+        subprocess.run([*AS_UNKNOWN_USER, "true"], check=False).returncode == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_user_without_a_passwd_entry_can_run_commands(
     tmp_path: Path,
 ) -> None:
     done = subprocess.run(
-        [*STRANGER, sys.executable, "-m", "poolmgr", "plugin", "list"],
+        [*AS_UNKNOWN_USER, sys.executable, "-m", "poolmgr", "plugin", "list"],
         cwd=tmp_path,
         env=bare(),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Files and command lines of Libra's own Pool Manager, of all its releases."""
+"""Tests with files and command lines of all releases of Libra's daemon."""
 
 import re
 from pathlib import Path
@@ -144,14 +144,14 @@ def test_worker_and_check_report_every_unused_option(
     check = poolmgr(*args, "-v", "check")
 
     assert check.returncode == 0
-    for said in ("".join(process.lines), check.stderr):
-        assert "planted" not in said
+    for output in ("".join(process.lines), check.stderr):
+        assert "planted" not in output
         for line in LAST.splitlines():
             name = line.partition(" =")[0]
             if not name.startswith("["):
-                assert f"] {name}" in said, line
-        assert f"[mgm] threads in {path}, line " in said
-        assert f"[mgm] no_such in {path}, line " in said
+                assert f"] {name}" in output, line
+        assert f"[mgm] threads in {path}, line " in output
+        assert f"[mgm] no_such in {path}, line " in output
 
 
 @pytest.mark.parametrize(

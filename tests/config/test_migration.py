@@ -1,4 +1,4 @@
-"""From libra.cfg to poolmgr.conf: the same effect."""
+"""Tests of ``config convert`` and ``config show``."""
 
 import json
 import stat
@@ -60,7 +60,7 @@ def test_every_old_option_is_converted_or_listed(
     # A file without any option of poolmgr would not be converted.
     text = f"[mgm]\naz = 3\n{section}\n{line}\n"
     old = write(tmp_path / "libra.cfg", text)
-    if "ssl_" in line:  # these three go together
+    if "ssl_" in line:  # These three options depend on each other.
         write(old, "[mgm]\naz = 3\n[gearman]\n" + TLS)
     name = line.partition(" ")[0]
 
@@ -252,10 +252,10 @@ def test_a_short_secret_is_not_shown(tmp_path: Path, format_: str) -> None:
     args = ["--config-file", str(path), "config"]
 
     shown = poolmgr(*args, "show", "nova", "-f", format_)
-    told = poolmgr("config", "convert", str(path))
+    converted = poolmgr("config", "convert", str(path))
 
     assert "***" in shown.stdout
-    assert "pw1" not in shown.stdout + told.stdout
+    assert "pw1" not in shown.stdout + converted.stdout
 
 
 def test_the_last_file_takes_precedence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Configuration: files, environment, deprecated names and warnings."""
+"""Tests of options in files, in the environment and on the command line."""
 
 import subprocess
 import sys
@@ -192,15 +192,15 @@ def test_every_option_of_libra_cfg_is_used_or_reported(
 
     log_remarks(conf)
 
-    said = "\n".join(record.getMessage() for record in caplog.records)
+    text = "\n".join(record.getMessage() for record in caplog.records)
     kept = {"servers", "keepalive", "keepcnt", "keepidle", "keepintvl"}
     kept |= {"reconnect_sleep"}
     names = {
         line.split(" =")[0] for line in LIBRA_CFG.splitlines() if "=" in line
     }
     for name in names - kept:
-        assert name in said, name
-    assert "planted-secret" not in said
+        assert name in text, name
+    assert "planted-secret" not in text
 
 
 def test_a_deprecated_name_is_logged_once(
@@ -213,8 +213,8 @@ def test_a_deprecated_name_is_logged_once(
     for _thrice in range(3):
         conf.pool()
 
-    said = [r for r in caplog.records if "node_basename" in r.getMessage()]
-    assert len(said) == 1
+    warnings = [r for r in caplog.records if "node_basename" in r.getMessage()]
+    assert len(warnings) == 1
 
 
 def test_options_of_another_driver_are_not_taken_for_misspelt(
@@ -231,10 +231,10 @@ def test_options_of_another_driver_are_not_taken_for_misspelt(
 
     log_remarks(conf)
 
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0].endswith("has no effect: did you mean [nova] cloud?")
-    assert said[0].startswith("[novaa]")
-    assert said[1:] == ["ignored options of other programs: [novax] cloud"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0].endswith("has no effect: did you mean [nova] cloud?")
+    assert messages[0].startswith("[novaa]")
+    assert messages[1:] == ["ignored options of other programs: [novax] cloud"]
 
 
 # -- the sample -------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""SIGHUP: mutable options change, other changes are logged."""
+"""Tests of SIGHUP, which reloads the configuration."""
 
 import dataclasses
 import os
@@ -108,7 +108,7 @@ def test_files_in_all_places_are_reloaded(
             hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
             process.wait_for("[poolmgr] explain_failures: False -> True")
             # The change takes effect right after it is logged.
-            until(lambda: "error" in submit(server.address, UNKNOWN)()[0])
+            until(lambda: "error" in ask(server.address, UNKNOWN))
         finally:
             process.end()
 
@@ -143,14 +143,14 @@ def test_an_invalid_file_changes_nothing(
             else:
                 path.write_text(text)
             process.signal(signal.SIGHUP)
-            said = process.wait_for("configuration not reloaded")
+            line = process.wait_for("configuration not reloaded")
             answer = ask(server.address, UNKNOWN)
             process.signal(signal.SIGTERM)
             assert process.exit_code() == 0
         finally:
             process.end()
 
-    assert words in said
+    assert words in line
     assert answer == {**UNKNOWN, "response": "FAIL"}
     assert "Traceback" not in "".join(process.lines)
 
@@ -164,13 +164,13 @@ def test_a_reload_reports_unknown_options(tmp_path: Path) -> None:
 
             hang_up(process, path, "[poolmgr]\nexplain_failure = true\n")
 
-            said = process.wait_for("[poolmgr] explain_failure in")
+            line = process.wait_for("[poolmgr] explain_failure in")
             hang_up(process, path, "[workr]\nlong_jobs = 3\n")
             group = process.wait_for("[workr] long_jobs in")
 
-    assert "WARNING" in said
-    assert f" in {path}, line 2 has no effect: " in said
-    assert "did you mean [poolmgr] explain_failures?" in said
+    assert "WARNING" in line
+    assert f" in {path}, line 2 has no effect: " in line
+    assert "did you mean [poolmgr] explain_failures?" in line
     assert "did you mean [worker] long_jobs?" in group
 
 
@@ -185,11 +185,11 @@ def test_a_missing_driver_changes_nothing(tmp_path: Path) -> None:
         try:
             process.wait_for("registered")
             hang_up(process, path, "[poolmgr]\ndriver = fkae\n")
-            said = process.wait_for("configuration not reloaded")
+            line = process.wait_for("configuration not reloaded")
         finally:
             process.end()
 
-    assert "'fkae'" in said
+    assert "'fkae'" in line
 
 
 def test_a_missing_default_file_is_an_error(
@@ -304,11 +304,11 @@ def test_jobs_in_flight_keep_their_settings_and_deadline(
     go_on, entered = threading.Event(), threading.Semaphore(0)
 
     class Seen(Action[object]):
-        """Return a setting, and the deadline."""
+        """Return a setting."""
 
         @dataclasses.dataclass(frozen=True)
         class Request:
-            """Nothing."""
+            """No fields."""
 
         takes = Request
         answers = ("port",)

@@ -1,4 +1,4 @@
-"""Values are checked wherever they are set, for every option.
+"""Tests of the checks of every option's value, wherever it is set.
 
 The options are those of poolmgr and of both drivers.
 """
@@ -52,10 +52,10 @@ def refused(path: Path, group: str, name: str, value: str) -> str:
     path.write_text(f"[{group}]\n{name} = {value}\n")
     with pytest.raises(ConfigError) as caught:
         read(path, group)
-    said = str(caught.value)
-    assert said.startswith(f"[{group}] {name} in {path}, line 2: ")
-    assert said.isprintable()
-    return said
+    error = str(caught.value)
+    assert error.startswith(f"[{group}] {name} in {path}, line 2: ")
+    assert error.isprintable()
+    return error
 
 
 REFUSED = ["a\0b", "a\tb", "1  # note", "1 ; note", "# note", "\x7f"]
@@ -66,10 +66,10 @@ def test_comments_and_control_characters_are_refused(
     option: Option, tmp_path: Path
 ) -> None:
     for value in REFUSED:
-        said = refused(
+        error = refused(
             tmp_path / "mine.conf", option.group, option.name, value
         )
-        assert "control character" in said or "comment" in said
+        assert "control character" in error or "comment" in error
 
 
 @of_every_option
@@ -86,8 +86,8 @@ def test_an_empty_value_is_refused_or_unsets_the_option(
         )
         assert getattr(values, option.name) == option.default
     else:
-        said = refused(path, option.group, option.name, "")
-        assert said.endswith("is empty; give it a value, or remove it")
+        error = refused(path, option.group, option.name, "")
+        assert error.endswith("is empty; give it a value, or remove it")
 
 
 NO_NUMBERS = ["nan", "inf", "-inf", "1e999", "-1e9", "9" * 5000, "5 5"]
@@ -177,9 +177,9 @@ def test_all_commands_report_an_invalid_value_alike(
     ]
 
     assert {each.returncode for each in done} == {1}
-    said = {each.stderr.partition(" poolmgr.cli: ")[2] for each in done[2:]}
-    said |= {each.stderr.removeprefix("poolmgr: ") for each in done[:2]}
-    (line,) = said
+    errors = {each.stderr.partition(" poolmgr.cli: ")[2] for each in done[2:]}
+    errors |= {each.stderr.removeprefix("poolmgr: ") for each in done[:2]}
+    (line,) = errors
     assert line.startswith(f"{option} in {path}, line 2: ")
     assert line.count("\n") == 1
 
@@ -215,13 +215,13 @@ def test_unknown_variables_are_reported() -> None:
     variables = dict.fromkeys((*UNKNOWN, *OTHERS), "1")
 
     for command in (["check"], ["config", "show"]):
-        said = poolmgr(*args, *command, **variables).stderr
+        error = poolmgr(*args, *command, **variables).stderr
         for variable, meant in UNKNOWN.items():
             hint = f"did you mean {meant}?" if meant else "poolmgr does not"
             line = f"{variable} has no effect: {hint}"
-            assert line in said
+            assert line in error
         for variable in OTHERS:
-            assert variable not in said
+            assert variable not in error
 
 
 def test_sighup_with_an_invalid_value_changes_nothing(
@@ -233,7 +233,7 @@ def test_sighup_with_an_invalid_value_changes_nothing(
         process.wait_for("registered")
         for option, value in WRONG.items():
             if option == "[gearman] servers":
-                continue  # the command line goes before it
+                continue  # the command line takes precedence
             path.write_text(one_option(option, value))
             process.signal(signal.SIGHUP)
             line = process.wait_for("configuration not reloaded: ")
@@ -243,8 +243,8 @@ def test_sighup_with_an_invalid_value_changes_nothing(
 def test_an_invalid_secret_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "mine.conf"
     for value in (f"{SECRET} # x", f"{SECRET}\0", f"{SECRET}\n  {SECRET}"):
-        said = refused(path, "nova", "password", value)
-        assert "planted" not in said
+        error = refused(path, "nova", "password", value)
+        assert "planted" not in error
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_all_spellings_of_lists_and_names_are_read(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         (
             "[worker]\nlong_jobs = 1\n  short_jobs = 2\n",
@@ -348,7 +348,7 @@ def test_all_spellings_of_lists_and_names_are_read(
     ],
 )
 def test_invalid_lines_are_reported(
-    text: str, said: str, tmp_path: Path
+    text: str, error: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
     path.write_text(text)
@@ -356,7 +356,7 @@ def test_invalid_lines_are_reported(
     with pytest.raises(ConfigError) as caught:
         Configuration([str(path)], alone=True).worker()
 
-    assert str(caught.value).replace(str(path), "FILE").startswith(said)
+    assert str(caught.value).replace(str(path), "FILE").startswith(error)
     assert "planted" not in str(caught.value)
 
 
@@ -395,7 +395,7 @@ def test_any_converted_option_has_the_same_effect(
             expected = all_settings(before)
             lines = convert(str(before))
         except ConfigError:
-            return  # it could not be used before
+            return  # the old file is invalid, too
         after.write_text("\n".join(lines))
 
         assert all_settings(after) == expected
