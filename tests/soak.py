@@ -233,14 +233,14 @@ def main() -> None:
     parser.add_argument(
         "--cloud", choices=("fake", "openstack"), default="fake"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        with soaking(given.cloud, Path(folder)) as (server, process, url):
+        with soaking(options.cloud, Path(folder)) as (server, process, url):
             load = Load(server.address)
             print("minute     jobs  files  threads  memory/KiB", flush=True)
             began = time.monotonic()
             minute = 0
-            while minute < given.minutes:
+            while minute < options.minutes:
                 minute += 1
                 while time.monotonic() - began < 60 * minute - 15:
                     load.run(1)

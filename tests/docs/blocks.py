@@ -88,10 +88,10 @@ def captioned(page: Path, caption: str) -> Block:
 
 def of(found: list[Block]) -> pytest.MarkDecorator:
     """Parametrize a test by ``block``, with page and line as its id."""
-    given: list[ParameterSet] = [
+    parameters: list[ParameterSet] = [
         pytest.param(block, id=block.where) for block in found
     ]
-    return pytest.mark.parametrize("block", given)
+    return pytest.mark.parametrize("block", parameters)
 
 
 @cache

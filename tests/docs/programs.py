@@ -71,15 +71,15 @@ def problem(line: str) -> str | None:
 
     :param line: the words after ``poolmgr``
     """
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         with (
-            contextlib.redirect_stderr(said),
-            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(output),
+            contextlib.redirect_stdout(output),
         ):
             # The example's driver is not installed here.
-            here = line.replace("--driver rack", "--driver fake")
-            _parse(shlex.split(here, comments=True))
+            command = line.replace("--driver rack", "--driver fake")
+            _parse(shlex.split(command, comments=True))
     except SystemExit:  # a command's --help
         return None
     except (UsageError, ValueError) as error:

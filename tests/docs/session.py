@@ -117,9 +117,11 @@ class Session:
 
     def _on_terminal(self, step: Step) -> str | None:
         wanted = [*filter(None, loose(step.shown).splitlines())]
-        there = f"cd {shlex.quote(str(self._stage.folder))}"
+        change_folder = f"cd {shlex.quote(str(self._stage.folder))}"
         with terminal(
-            command=self._shell(f"{there}; {self._real(step.command)}"),
+            command=self._shell(
+                f"{change_folder}; {self._real(step.command)}"
+            ),
             columns=100,
             environment=self._environment() | {"TERM": "xterm"},
         ) as shown:
@@ -147,14 +149,14 @@ class Session:
         return _SYSTEM.sub(f"{self._stage.root}/", text)
 
     def _compare(self, step: Step, printed: str) -> str | None:
-        told = printed.replace(str(self._stage.root), "")
-        told = self._stage.shown(told)
+        output = printed.replace(str(self._stage.root), "")
+        output = self._stage.shown(output)
         self._device = (_DEVICE.findall(printed) or [self._device])[-1]
         if not step.shown:
             return None
         alike = loose if self._stage.numbers_differ else plain
-        if not re.fullmatch(like(alike(step.shown)), alike(told)):
-            return f"it prints:\n{printed}\nthe same as:\n{alike(told)}"
+        if not re.fullmatch(like(alike(step.shown)), alike(output)):
+            return f"it prints:\n{printed}\nthe same as:\n{alike(output)}"
         for pattern in (UUID, _PLACE):
             for is_shown, is_real in zip(
                 pattern.findall(step.shown),

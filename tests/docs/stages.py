@@ -29,11 +29,11 @@ class Commands(Stage):
         """See :class:`Stage`."""
         self.variables["OS_POOLMGR__DRIVER"] = "fake"
         self.variables["OS_FAKE__BOOT_TIME"] = "2"
-        there, absent = str(self.server.address), f"127.0.0.1:{free_port()}"
-        self.variables["OS_GEARMAN__SERVERS"] = f"{there},{absent}"
-        self.bind("gearman-1.example.com:4730", there)
+        present, absent = str(self.server.address), f"127.0.0.1:{free_port()}"
+        self.variables["OS_GEARMAN__SERVERS"] = f"{present},{absent}"
+        self.bind("gearman-1.example.com:4730", present)
         self.bind("gearman-2.example.com:4730", absent)
-        process = self.stack.enter_context(worker([there]))
+        process = self.stack.enter_context(worker([present]))
         process.wait_for("registered")
 
 
@@ -66,8 +66,8 @@ def _dump(mark: Mark | None) -> str:
 
 
 def _mark(unique: str, age: float, handle: str = "") -> Mark:
-    made = datetime.fromtimestamp(time.time() - age, UTC)
-    return Mark("libra", unique, handle, made.isoformat(timespec="seconds"))
+    created = datetime.fromtimestamp(time.time() - age, UTC)
+    return Mark("libra", unique, handle, created.isoformat(timespec="seconds"))
 
 
 #: Name, age, whether it still boots, and mark. Its index is its address.
@@ -98,14 +98,14 @@ class Migration(Stage):
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
-        given = self.cloud.credentials
+        credentials = self.cloud.credentials
         self.write(
             self.at_root("/etc/libra.cfg"),
             "[mgm]\naz = 1\nthreads = 20\nrm_fip_ignore_500 = true\n"
-            f"nova_auth_url = {given['auth_url']}\n"
-            f"nova_user = {given['username']}\n"
-            f"nova_pass = {given['password']}\n"
-            f"nova_tenant = {given['project_name']}\n"
+            f"nova_auth_url = {credentials['auth_url']}\n"
+            f"nova_user = {credentials['username']}\n"
+            f"nova_pass = {credentials['password']}\n"
+            f"nova_tenant = {credentials['project_name']}\n"
             "nova_region = RegionOne\nnova_image = tiny\n"
             "nova_image_size = m1.nano\n"
             f"nova_net_id = {self.cloud.ids['private']}\n"

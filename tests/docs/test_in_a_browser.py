@@ -92,9 +92,9 @@ def test_no_page_scrolls_sideways_on_a_phone(
             f"{url}/measure.html", tmp_path, "--virtual-time-budget=100000"
         )
 
-    told = re.search(r'<pre id="found">(.+?)</pre>', document, re.S)
-    assert told is not None, document[-2000:] + console
-    found = json.loads(html.unescape(told[1]))
+    match = re.search(r'<pre id="found">(.+?)</pre>', document, re.S)
+    assert match is not None, document[-2000:] + console
+    found = json.loads(html.unescape(match[1]))
     assert found.keys() == {*names}
     assert len(names) >= len(list(SOURCE.glob("*.rst")))
     assert {seen["window"] for seen in found.values()} == {WIDTH}

@@ -70,9 +70,10 @@ def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, settings in conf.groups():
         if name == group:
-            made = conf.group(group, settings)  # raises if a value is wrong
+            # It raises an error if a value is wrong.
+            group_settings = conf.group(group, settings)
             for option in options_of(group, settings):
-                found[option.name] = getattr(made, option.name)
+                found[option.name] = getattr(group_settings, option.name)
     return found
 
 
@@ -97,7 +98,7 @@ def test_options_and_values_are_valid(block: Block, tmp_path: Path) -> None:
 @of(whose("setup.cfg"))
 def test_entry_points_can_be_imported(block: Block) -> None:
     """They name an importable object, or a class defined on the page."""
-    made = "".join(b.text for b in blocks_of(block.page, "python"))
+    programs = "".join(b.text for b in blocks_of(block.page, "python"))
     points = read(block)["options.entry_points"]
 
     assert points.keys() <= {"poolmgr.actions", "poolmgr.drivers"}
@@ -105,7 +106,7 @@ def test_entry_points_can_be_imported(block: Block) -> None:
         for line in text.strip().splitlines():
             found = re.fullmatch(r"\w+ = ([\w.]+):(\w+)", line)
             assert found is not None, line
-            if f"class {found[2]}(" not in made:
+            if f"class {found[2]}(" not in programs:
                 assert getattr(importlib.import_module(found[1]), found[2])
 
 

@@ -88,9 +88,9 @@ def test_marks_have_the_form_shown(block: Block) -> None:
         (server,) = cloud.servers
         assert driver.list_devices(20.0)
 
-    made = {key: server[key] for key in wanted}
-    made["tags"].sort()
-    assert shape(made) == shape(wanted)
+    actual = {key: server[key] for key in wanted}
+    actual["tags"].sort()
+    assert shape(actual) == shape(wanted)
 
 
 @of(shown(MESSAGE))
@@ -98,8 +98,8 @@ def test_answers_have_the_form_shown(block: Block) -> None:
     """Requests pass, and answers have the fields shown."""
     wanted = json.loads(block.text)
     adds = {"BUILD_DEVICE": DEVICE, "BUILD_IP": IP}.get(wanted["action"], ())
-    told = {*adds, "response", "error"}
-    request = {key: v for key, v in wanted.items() if key not in told}
+    added = {*adds, "response", "error"}
+    request = {key: v for key, v in wanted.items() if key not in added}
     explained = PoolSettings(explain_failures="error" in wanted)
     settings = FakeSettings(ip_range=f"{wanted.get('ip', ADDRESS)}/32")
     cloud = FakeCloud(settings)

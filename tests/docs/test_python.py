@@ -60,9 +60,9 @@ def test_the_readme_action_runs(
     monkeypatch.setitem(sys.modules, "shown", module)
     for block in PYTHON[readme]:
         run(block, module)
-    given = {"HELLO": module.Hello}
+    actions = {"HELLO": module.Hello}
 
-    with PoolManager(cloud, PoolSettings(), given) as manager:
+    with PoolManager(cloud, PoolSettings(), actions) as manager:
         answer = manager.run({"action": "HELLO", "whom": "Ada"})
 
     assert answer == {

@@ -35,8 +35,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def plain(text: str) -> str:
     """Return the text of HTML, with plain quotes."""
-    said = html.unescape(re.sub(r"<[^>]+>", "", text))
-    return re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', said))
+    plain_text = html.unescape(re.sub(r"<[^>]+>", "", text))
+    return re.sub(
+        "[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', plain_text)
+    )
 
 
 def ids(text: str) -> set[str]:
@@ -46,12 +48,12 @@ def ids(text: str) -> set[str]:
 
 def test_every_option_is_shown_with_its_help(page: Page) -> None:
     shown = page("options")
-    said = " ".join(plain(shown).split())
+    help_text = " ".join(plain(shown).split())
 
     for group, options in list_opts():
         for option in options:
             assert f"{group}.{option.name}" in ids(shown)
-            assert " ".join(str(option.help).split())[:40] in said
+            assert " ".join(str(option.help).split())[:40] in help_text
 
 
 def test_every_deprecated_name_is_shown(page: Page) -> None:

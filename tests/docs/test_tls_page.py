@@ -123,9 +123,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     need_stunnel()
     with gearmand() as server:
         front, entry = (Address("localhost", free_port()) for _ in "12")
-        made = Stage(tmp_path, server, front, entry)
-        made.shell()
-        yield made
+        stage = Stage(tmp_path, server, front, entry)
+        stage.shell()
+        yield stage
 
 
 @contextmanager
@@ -179,10 +179,10 @@ def test_the_checks_print_what_the_page_shows(stage: Stage) -> None:
                 timeout=60,
                 check=False,
             )
-            said = words(done.stdout + done.stderr)
+            actual = words(done.stdout + done.stderr)
             # stunnel resets after its alert; the reset may overtake it.
             lost = re.sub(" it says: .*", f" {RESET}", output)
-            assert said in (words(output), words(lost)), step.where
+            assert actual in (words(output), words(lost)), step.where
 
 
 def test_a_client_certificate_is_not_valid_for_a_job_server(
@@ -262,11 +262,11 @@ def test_the_reason_may_be_a_missing_job_server_behind_the_terminator(
         stunnel(stage.write(SERVER), stage.front.port),
         worker_of(stage) as process,
     ):
-        said = process.wait_for("not reached: TLS: ")
+        line = process.wait_for("not reached: TLS: ")
         asked = poolmgr(
             "--config-file", str(stage.folder / "worker.conf"), "status"
         )
-    assert "have no job server behind it" in said
+    assert "have no job server behind it" in line
     assert asked.stderr == (
         f"poolmgr: job server {stage.front}: TLS: {RESET}\n"
     )
@@ -281,8 +281,8 @@ def test_every_listed_reason_is_given() -> None:
         for reason in re.findall("``(.+?)``", line)
     ]
     # Other tests cover OpenSSL's messages.
-    here = Path(__file__)
-    tests = (here, here.parents[1] / "matrix" / "test_tls.py")
+    path = Path(__file__)
+    tests = (path, path.parents[1] / "matrix" / "test_tls.py")
     texts = [
         source(connection),
         *(t.read_text() for t in tests),

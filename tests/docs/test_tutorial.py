@@ -37,8 +37,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Block]:
         timeout=100,
         check=True,
     )
-    made = ET.parse(folder / "xml" / "tutorial.xml")  # noqa: S314  (our own)
-    return list(_blocks(made))
+    tree = ET.parse(folder / "xml" / "tutorial.xml")  # noqa: S314  (our own)
+    return list(_blocks(tree))
 
 
 def _blocks(page: "ET.ElementTree[ET.Element]") -> Iterator[Block]:

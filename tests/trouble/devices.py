@@ -80,9 +80,9 @@ def not_ours(stage: Stage) -> str:
 @scene("is attached to another device than 'libra-...'")
 def on_another(stage: Stage) -> str:
     stage.cloud()
-    ip, here, there = ip_of(stage), device_of(stage), device_of(stage)
-    by_hand(stage, "assign-ip", ip, here)
-    return by_hand(stage, "remove-ip", ip, there)
+    ip, device, other = ip_of(stage), device_of(stage), device_of(stage)
+    by_hand(stage, "assign-ip", ip, device)
+    return by_hand(stage, "remove-ip", ip, other)
 
 
 @scene("External network ... is not reachable from subnet")

@@ -76,8 +76,8 @@ def submitted(stage: Stage, message: str) -> str:
     options = stage.at(str(stage.job_server().address))
     process = stage.worker(*options)
     process.wait_for("registered")
-    said = stage.run(*options, "submit", message)
-    return said + process.wait_for("outcome=FAIL")
+    output = stage.run(*options, "submit", message)
+    return output + process.wait_for("outcome=FAIL")
 
 
 @scene("job failed; see the worker's log,")
@@ -123,9 +123,9 @@ def hangs(stage: Stage) -> str:
     process.wait_for("registered")
     process.signal(signal.SIGABRT)
     assert process.exit_code() == -signal.SIGABRT
-    said = "".join(process.lines)
-    assert "Current thread" in said
-    return said
+    log = "".join(process.lines)
+    assert "Current thread" in log
+    return log
 
 
 def pages(stage: Stage, port: int, words: str, **env: str) -> Process:
