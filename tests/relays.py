@@ -34,6 +34,10 @@ class Relay:
         self._to_server = to_server
         self._to_worker = to_worker
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # A slow filter slows the sender if little is buffered here.
+        self._listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024
+        )
         self.address = Address("127.0.0.1", self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads = [threading.Thread(target=self._accept)]

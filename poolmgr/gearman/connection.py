@@ -1,8 +1,11 @@
 """A connection to a job server."""
 
 import asyncio
+import fcntl
 import os
 import ssl
+import termios
+from array import array
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -66,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._refused = False  # an ERROR has arrived since the last ECHO_RES
         self._is_alive = True  # data has arrived since the last heartbeat
+        self._unsent = 0  # bytes that were not sent at that time
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send a packet; it is lost if the connection is."""
@@ -193,12 +197,23 @@ class Connection(asyncio.BufferedProtocol):
     def _check_heartbeat(self) -> None:
         if self._transport is None:
             return
-        if not self._is_alive:
+        # A job server that receives a long answer over a slow link is alive,
+        # too: the heartbeat waits behind that answer.
+        unsent = _count_unsent(self._transport)
+        if not self._is_alive and unsent >= self._unsent:
             self.drop(f"no sign of life for {self._heartbeat:g} s")
             return
-        self._is_alive = False
+        self._is_alive, self._unsent = False, unsent
         self.echo()
         self._start_heartbeat()
+
+
+def _count_unsent(transport: asyncio.Transport) -> int:
+    """Return how many bytes the peer has not acknowledged."""
+    sock = transport.get_extra_info("socket")
+    count = array("i", [0])
+    fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+    return transport.get_write_buffer_size() + count[0]
 
 
 def fail(future: asyncio.Future[Any], error: TransportError) -> None:

@@ -7,15 +7,17 @@ import asyncio
 import itertools
 import signal
 import socket
+import time
 
 import pytest
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from tests.gearman_workers import running, until
+from tests.gearman_workers import FUNCTION, TIMEOUT, running, until
 from tests.jobservers import JobServerProcess, free_port
 from tests.peers import peer, says
+from tests.relays import relay
 
 QUICK = ConnectionOptions(
     heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2
@@ -35,6 +37,30 @@ def test_a_stopped_server_is_noticed_and_reconnected(
             finally:
                 job_server.signal(signal.SIGCONT)
             await worker.registered()
+
+    asyncio.run(scenario())
+
+
+def test_a_long_answer_over_a_slow_link_keeps_the_connection(
+    job_server: JobServerProcess,
+) -> None:
+    answer = b"x" * 4_000_000
+
+    def slow_down(data: bytes) -> bytes:
+        time.sleep(len(data) / 2_000_000)
+        return data
+
+    async def scenario() -> None:
+        with relay(job_server.address, to_server=slow_down) as link:
+            async with (
+                running(link.address, options=QUICK) as worker,
+                Client([job_server.address]) as client,
+            ):
+                await worker.registered()
+                submitted = await client.submit(FUNCTION, b"")
+                (await worker.job()).complete(answer)
+                assert await submitted.result(TIMEOUT) == answer
+                assert not worker.worker.connections[0].reconnects
 
     asyncio.run(scenario())
 

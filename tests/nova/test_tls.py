@@ -2,8 +2,10 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from poolmgr import Job
+from poolmgr.drivers.nova import NovaCloud, calls
+from poolmgr.errors import OutcomeUnknown
+from poolmgr.ownership import Mark
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.clouds import settings_for
 from tests.nova.config_folders import ConfigFolder
 from tests.peers import peer
 
@@ -183,3 +191,50 @@ def test_a_missing_ca_bundle_of_the_environment_is_reported(
 
     assert "/nowhere" in output
     assert "REQUESTS_CA_BUNDLE" in output
+
+
+def answer_plainly(server: socket.socket) -> None:
+    """Answer each connection without TLS, after a while."""
+    with suppress(OSError):
+        while True:
+            link, _address = server.accept()
+            with link:
+                time.sleep(0.3)
+                link.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+
+def test_threads_report_a_shared_login_failure_alike() -> None:
+    mark = Mark.for_job("pool", Job("unique", "H:host:1"))
+    with (
+        LoopbackCloud() as cloud,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        ThreadPoolExecutor() as threads,
+    ):
+        threads.submit(answer_plainly, server)
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v3"
+        driver = NovaCloud(settings_for(cloud, auth_url=url))
+        creations = [
+            threads.submit(driver.create_device, "name", mark, 5.0)
+            for _thread in range(3)
+        ]
+        reasons = {str(each.exception()) for each in creations}
+        server.shutdown(socket.SHUT_RDWR)
+
+    assert len(reasons) == 1
+    assert "TLS: wrong version number" in reasons.pop()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["TLSV1_ALERT_INTERNAL_ERROR", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"],
+)
+def test_a_creation_that_ends_in_a_passing_tls_error_has_an_unknown_outcome(
+    reason: str,
+) -> None:
+    call = calls.Call("POST", "compute", "/servers")
+    failure = ssl.SSLError(1, f"[SSL: {reason}] failed (_ssl.c:1)")
+    failure.reason = reason
+
+    error = calls.error_of(call, failure, "https://nova.example")
+
+    assert isinstance(error, OutcomeUnknown)

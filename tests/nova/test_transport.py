@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from requests import Response
+from requests.adapters import HTTPAdapter
 
 from poolmgr.cloud import BlockingCloud, open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
@@ -182,6 +184,7 @@ def test_credentials_are_not_sent_to_a_redirect(
             message = error_of(answer)["message"]
             assert "redirect" in message
             assert rule["path"] in message
+            assert f" at {pool.cloud.url}/" in message
             assert str(other.url) not in message
             break
     else:
@@ -274,3 +277,26 @@ def test_limits_apply_to_a_callers_own_connection(
     cloud.fault(Fault(path=DETAILS, status=307, headers=location))
     connection.compute.get("/servers/detail")
     assert other.count("GET") == 1
+
+
+class CountingAdapter(HTTPAdapter):
+    """An adapter that counts its requests."""
+
+    count = 0
+
+    def send(self, *args: Any, **kwargs: Any) -> Response:
+        """Send a request."""
+        self.count += 1
+        return super().send(*args, **kwargs)
+
+
+def test_an_adapter_of_a_callers_own_connection_is_used(
+    cloud: LoopbackCloud,
+) -> None:
+    connection, adapter = cloud.connect(), CountingAdapter()
+    connection.session.session.mount("http://", adapter)
+    driver = NovaCloud(NovaSettings(call_timeout=5.0), connection)
+    with open_cloud(driver) as openstack:
+        device_names(openstack)
+
+    assert adapter.count == len(cloud.calls)

@@ -52,6 +52,9 @@ _USED_UP = re.compile(
     r"|unable to find any ip address",
     re.I | re.S,
 )
+# Of OpenSSL's reasons, those of a server that is overloaded or was stopped,
+# and of data that was damaged on its way.
+_MAY_PASS = ("EOF", "BAD_RECORD_MAC", "INTERNAL_ERROR")
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -111,15 +114,17 @@ def error_of_answer(
     """
     status, headers = answer.status_code, answer.headers
     reason, kind = _reason_in(answer.content.decode("utf-8", "replace"))
-    if 300 <= status < 400:
+    is_redirect = 300 <= status < 400
+    if is_redirect:
         reason = "a redirect, which is not followed; correct the address"
     name = _NAMES[call.service]
     # The service's own log has this id.
     request_id = one_line(headers.get("X-OpenStack-Request-ID", ""), 50)
     own = f" [{request_id}]" if request_id else ""
     # The address may be wrong.
-    is_lost = call.service == "identity" or (status == 404 and call.expects)
-    what = f"{call} at {one_line(url)}" if is_lost else str(call)
+    is_lost = is_redirect or (status == 404 and call.expects)
+    shows_url = is_lost or call.service == "identity"
+    what = f"{call} at {one_line(url)}" if shows_url else str(call)
     message = f"{name} answered {status} to {what}: {reason or 'no reason'}"
     # Rate limits are often called quotas, too.
     if status != 429 and _USED_UP.search(f"{kind} {reason}"):
@@ -230,8 +235,9 @@ def _tls_mistake_in(error: BaseException) -> str:
         return error.verify_message.rstrip(".")
     if isinstance(error, (ssl.SSLError, http.SSLError)):
         reason = getattr(error, "reason", None) or str(error)
-        # The server may have been stopped during the handshake.
-        return "" if "EOF" in reason else reason.lower().replace("_", " ")
+        if any(name in reason for name in _MAY_PASS):
+            return ""
+        return reason.lower().replace("_", " ")
     if type(error) is OSError and "invalid path" in str(error):
         # requests cannot find the file of certificates or the key.
         return str(error)

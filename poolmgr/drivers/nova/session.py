@@ -132,7 +132,8 @@ class Session:
                     self._login = self._request_token(timeout)
                 login = self._login
         if login.access is None:
-            raise login.failure
+            # A copy, because callers add to the text of an error.
+            raise copy.copy(login.failure)
         return login.access
 
     def project_id(self, timeout: float) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 import requests
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
+from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
@@ -34,8 +35,10 @@ def limit(session: Session, size: int) -> Session:
     http = session.session = session._session = copy.copy(session.session)
     http.trust_env = False  # the transport reads the environment
     http.adapters = copy.copy(http.adapters)
-    for prefix in ("http://", "https://"):
-        http.mount(prefix, transport)
+    for prefix, adapter in [*http.adapters.items()]:
+        # The caller may have an adapter with, for instance, TLS of its own.
+        if type(adapter) in (HTTPAdapter, TCPKeepAliveAdapter):
+            http.mount(prefix, transport)
     return session
 
 
