@@ -149,6 +149,9 @@ class Mark:
             return present
         old = vars(before)
         changes = {k: v for k, v in vars(self).items() if v != old[k]}
+        if self.taken != before.taken:
+            # The present state may be about the answer of the delivery before.
+            changes["state"] = self.state
         return replace(present, **changes)
 
 

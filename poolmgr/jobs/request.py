@@ -61,10 +61,11 @@ class JobRequest:
             asked.fields = fields = wire.decode(message)
             # As text, because 1, 1.0 and True are equal in Python.
             asked.content = json.dumps(fields, sort_keys=True, default=repr)
-            asked.action = action = _find(fields.get("action"), actions)
+            action = _find(fields.get("action"), actions)
             # A class may have changed since it was loaded.
             if (wrong := defect(action)) is not None:
                 raise errors.PluginBroken(f"action {action.__name__}: {wrong}")
+            asked.action = action
             asked.timeout = _timeout(action, settings)
             asked.cleanup_time = action.cleanup_time
             asked.request = parse_request(action, fields)

@@ -97,15 +97,19 @@ class DeviceTests(DriverTests):
         (same,) = cloud.devices_of_job("other job")
         assert same.id == device.id
 
-    def test_two_workers_can_mark_a_device(self, cloud: BlockingCloud) -> None:
+    @pytest.mark.parametrize("first", ["later", "earlier"])
+    def test_two_workers_can_mark_a_device(
+        self, cloud: BlockingCloud, first: str
+    ) -> None:
         device = self.device(cloud)
         given = self.mark("again").handed_over()
         cloud.mark_device(device, given)
         (seen,) = cloud.find_devices(device.name)
         later = given.taken_over_by(Job("again", "H:b:2")).handed_over()
 
-        cloud.mark_device(seen, later)
-        cloud.mark_device(seen, given.withdrawn())
+        marks = [later, given.withdrawn()]
+        for mark in marks if first == "later" else reversed(marks):
+            cloud.mark_device(seen, mark)
 
         (found,) = cloud.find_devices(device.name)
         assert found.mark == later
