@@ -122,7 +122,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                 raise  # the answer names it
             except BaseException as error:
                 if not (left and isinstance(error, errors.DeviceFailed)):
-                    await self._delete_others(None, left)
+                    await self._delete_others(None, left, error)
                     raise
                 context.log.warning("%s; creating another one", error)
             await asyncio.sleep(pause)
@@ -240,12 +240,16 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         return not ours and now.mark.taken != resource.mark.taken
 
     async def _delete_others(
-        self, kept: ResourceT | None, left: list[ResourceT]
+        self,
+        kept: ResourceT | None,
+        left: list[ResourceT],
+        cause: BaseException | None = None,
     ) -> None:
         """Delete other resources of this job.
 
         :param kept: the resource in the answer; None for a FAIL
         :param left: the resources that were found when the run began
+        :param cause: the reason of the FAIL
         """
         context = self.context
         if not context.job.unique or context.abandoned:
@@ -260,11 +264,23 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                     if not is_kept and self._is_spare(other.mark, was):
                         name = self.name(other)
                         context.log.warning("also deleting %s", name)
-                        await self.delete(other)
+                        await self._delete_other(other, cause)
+        except errors.DeviceNotDeleted:
+            raise
         except (errors.PoolmgrError, asyncio.CancelledError) as error:
             # A resource that was handed over is answered in any case.
             why = context.error or error
             context.log.warning("another may still exist: %s", why)
+
+    async def _delete_other(
+        self, other: ResourceT, cause: BaseException | None
+    ) -> None:
+        try:
+            await self.delete(other)
+        except errors.PoolmgrError as why:
+            if cause is None:
+                raise
+            self.not_deleted(other, self.context.error or cause, why)
 
     def _is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
         """Return whether a resource of this job can be deleted, once the job

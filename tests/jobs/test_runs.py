@@ -403,6 +403,23 @@ async def test_the_answer_names_a_device_that_could_not_be_deleted(
     assert "not done within 600 s; device" in outcome.reason
 
 
+async def test_the_answer_names_a_late_device_that_could_not_be_deleted(
+    driver: ScriptedDriver,
+) -> None:
+    driver.seconds["create_device"] = 5.0
+    driver.before["delete_device"] += [CloudRefused("it stays")] * 2
+    manager = make_manager(driver)
+    delivery = manager.submit(BUILD, JOB)
+    await asyncio.sleep(1.0)
+
+    manager.stop()
+
+    outcome: Outcome = await delivery.future
+    (left,) = driver.devices.values()
+    assert outcome.code == "device_not_deleted"
+    assert outcome.answer["name"] == left.name
+
+
 async def test_a_refused_deletion_of_a_late_device_is_repeated(
     driver: ScriptedDriver,
 ) -> None:
