@@ -188,8 +188,18 @@ def test_an_invalid_endpoint_override_is_reported(
         folder.use_clouds_yaml(compute_endpoint_override="nova.example")
     )
 
-    assert "compute_endpoint_override must be an address" in output
+    name = "clouds.yaml: clouds.mycloud: compute_endpoint_override"
+    assert f"{name} must be an address" in output
     assert "'nova.example'" in output
+
+
+def test_an_invalid_endpoint_option_is_reported(folder: ConfigFolder) -> None:
+    url = "https://user:planted-secret@nova.example"
+
+    output = folder.fails(folder.use_options(compute_endpoint=url))
+
+    assert "[nova] compute_endpoint must be an address" in output
+    assert "planted-secret" not in output
 
 
 def test_a_login_without_a_project_is_reported(

@@ -122,6 +122,8 @@ def connect(
         for name, option in _OVERRIDES.items():
             if value := getattr(settings, option):
                 wanted[name] = value
+                if name.endswith("_endpoint_override"):
+                    check_address(f"[nova] {option}", value)
         if settings.insecure:
             wanted["verify"] = False
         if settings.keyfile:
@@ -129,7 +131,7 @@ def connect(
         region, session = _make_session(wanted, origin)
     for service in ("compute", "network", "image"):
         if given := region.get_endpoint(service):
-            check_address(f"{service}_endpoint_override", given)
+            check_address(f"{origin}: {service}_endpoint_override", given)
     plugin = _make_v3_plugin(session, origin)
     return Account(session, region, origin, plugin, secret_files)
 
