@@ -39,6 +39,7 @@ PUBLIC = entry("15.185.175.81")
         ({}, None),
         ({"private": []}, None),
         ({"private": [PRIVATE]}, "10.20.1.4"),
+        ({"private": [{**PRIVATE, "OS-EXT-IPS:type": None}]}, "10.20.1.4"),
         ({"private": [PRIVATE, FLOATING]}, "198.51.100.7"),
         ({"a": [PRIVATE], "b": [PUBLIC]}, "15.185.175.81"),
         ({"a": [PUBLIC], "b": [PRIVATE, FLOATING]}, "198.51.100.7"),

@@ -303,7 +303,9 @@ def test_logs_contain_no_secrets(
         assert "gAAAAAB" not in text
 
 
-@pytest.mark.parametrize("missing", [None, {}, {"message": ""}])
+@pytest.mark.parametrize(
+    "missing", [None, {}, {"message": ""}, {"message": None}]
+)
 def test_a_fault_shown_only_by_the_single_server_is_reported(
     pools: Pools, missing: object
 ) -> None:

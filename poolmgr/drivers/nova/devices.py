@@ -31,14 +31,14 @@ _FAILED = (
 class _Fault(msgspec.Struct, gc=False):
     """The fault of a server."""
 
-    message: str = ""
+    message: str | None = None
 
 
 class _Address(msgspec.Struct, gc=False):
     """An address of a server."""
 
     addr: str
-    kind: str = msgspec.field(default="fixed", name="OS-EXT-IPS:type")
+    kind: str | None = msgspec.field(default=None, name="OS-EXT-IPS:type")
 
     def __post_init__(self) -> None:
         # An entry with an invalid address cannot be decoded.
@@ -104,8 +104,8 @@ def device_of(server: Server, settings: NovaSettings) -> NovaDevice | None:
 def _fault_of(server: Server) -> str | None:
     if server.status != "ERROR":
         return f"it is {server.status}"
-    message = server.fault.message.strip() if server.fault else ""
-    return one_line(masked(message), _LONGEST_FAULT) or None
+    message = server.fault.message if server.fault else None
+    return one_line(masked(message or "").strip(), _LONGEST_FAULT) or None
 
 
 def _choose_address(
