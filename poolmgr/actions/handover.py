@@ -194,7 +194,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             if resource.mark != given:
                 await self.write_mark(resource, given)
         except errors.Changed:
-            raise  # another delivery has it
+            self._given = None  # another delivery has it
+            raise
         except BaseException as error:
             await self._give_up(resource, context.error or error)
             raise

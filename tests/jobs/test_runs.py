@@ -10,7 +10,7 @@ import pytest
 
 from poolmgr import Job, PoolSettings
 from poolmgr.actions.base import Action, Context, NoFields
-from poolmgr.errors import CloudRefused, CloudUnavailable
+from poolmgr.errors import Changed, CloudRefused, CloudUnavailable
 from poolmgr.events import Outcome
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.jobs.run import Delivery
@@ -268,6 +268,28 @@ async def test_a_device_already_handed_over_is_answered_despite_a_stop(
     outcome = await delivery.future
     assert outcome.answer["response"] == "PASS"
     assert "handed over" in states(driver)
+
+
+async def test_an_abandoned_job_withdraws_no_address_of_another_delivery(
+    driver: ScriptedDriver,
+) -> None:
+    left = Mark.for_job("libra", JOB)
+    ip = driver.add_ip(mark=left)
+    driver.before["mark_ip"] = [Changed("another delivery was first")]
+    driver.seconds["mark_ip"] = 5.0
+    manager = make_manager(driver)
+    delivery = manager.submit({"action": "BUILD_IP"}, JOB)
+    await asyncio.sleep(1.0)
+    driver.ips[ip.id] = replace(ip, mark=left.unconfirmed())
+    delivery.connection_lost()
+    assert (await delivery.future).answer["response"] == "PASS"
+
+    answered = left.taken_over_by(JOB).handed_over()
+    driver.ips[ip.id] = replace(ip, mark=answered)
+    delivery.undelivered(sent=False)
+    await manager.close()
+
+    assert driver.ips[ip.id].mark == answered
 
 
 # -- cancels ----------------------------------------------------------------
