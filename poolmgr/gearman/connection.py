@@ -8,6 +8,7 @@ import termios
 from array import array
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from poolmgr.errors import TransportError
@@ -212,7 +213,8 @@ def _count_unsent(transport: asyncio.Transport) -> int:
     """Return how many bytes the peer has not acknowledged."""
     sock = transport.get_extra_info("socket")
     count = array("i", [0])
-    fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+    with suppress(OSError, ValueError):  # the socket has just been closed
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
     return transport.get_write_buffer_size() + count[0]
 
 
