@@ -20,18 +20,45 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors
     from poolmgr.gearman.assignment import Assignment
-    from poolmgr.gearman.client import Client
-    from poolmgr.gearman.endpoint import Address, ConnectionOptions
-    from poolmgr.gearman.worker import Worker
+    from poolmgr.gearman.client import (
+        Client,
+        JobFailed,
+        JobTimeout,
+        SubmittedJob,
+    )
+    from poolmgr.gearman.endpoint import (
+        Address,
+        ConnectionOptions,
+        client_context,
+    )
+    from poolmgr.gearman.worker import Slots, Worker, WorkerConnection
 
-__all__ = ["Address", "Assignment", "Client", "ConnectionOptions", "Worker"]
+__all__ = [
+    "Address",
+    "Assignment",
+    "Client",
+    "ConnectionOptions",
+    "JobFailed",
+    "JobTimeout",
+    "Slots",
+    "SubmittedJob",
+    "Worker",
+    "WorkerConnection",
+    "client_context",
+]
 
 _MODULES = {
     "Address": "endpoint",
     "Assignment": "assignment",
     "Client": "client",
     "ConnectionOptions": "endpoint",
+    "JobFailed": "client",
+    "JobTimeout": "client",
+    "Slots": "worker",
+    "SubmittedJob": "client",
     "Worker": "worker",
+    "WorkerConnection": "worker",
+    "client_context": "endpoint",
 }
 
 

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from poolmgr import gearman
 from poolmgr.errors import TransportError
 from poolmgr.gearman.client import Client, JobFailed
 from poolmgr.gearman.endpoint import Address
@@ -110,3 +111,13 @@ def test_names_with_surrogates_are_not_found(
             assert not await client.has(handle="\ud800")
 
     asyncio.run(scenario())
+
+
+def test_the_package_exports_its_public_names() -> None:
+    exported = {name: getattr(gearman, name) for name in gearman.__all__}
+
+    assert exported["Client"] is Client
+    assert issubclass(exported["JobFailed"], TransportError)
+    assert callable(exported["client_context"])
+    with pytest.raises(AttributeError, match="has no attribute 'Other'"):
+        _ = gearman.Other
