@@ -59,6 +59,7 @@ class JobContext:
         self.settings = run.settings
         self.job = run.job
         self.request_id = run.trace.request_id
+        self._mark: Mark | None = None
         # Contexts are created on the loop, also those for a thread.
         self._loop = asyncio.get_running_loop()
 
@@ -113,8 +114,13 @@ class JobContext:
         return max(0.0, self._run.trace.end - self._loop.time())
 
     def new_mark(self) -> Mark:
-        """Return the mark for a resource created for this job."""
-        return Mark.for_job(self.settings.pool, self.job)
+        """Return the mark for a resource that this run creates.
+
+        It is the same each time.
+        """
+        if self._mark is None:
+            self._mark = Mark.for_job(self.settings.pool, self.job)
+        return self._mark
 
 
 class Context(JobContext):

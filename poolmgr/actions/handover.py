@@ -39,8 +39,6 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
 
     def __init__(self) -> None:
         self._began = time_now()
-        #: The mark with which this run has created its resource.
-        self._created: Mark | None = None
         #: The resource, and the mark with which it was handed over.
         self._given: tuple[ResourceT, Mark] | None = None
 
@@ -179,7 +177,6 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             given = mark.taken_over_by(context.job).handed_over()
         else:
             resource = await self.create(request)
-            self._created = resource.mark
             given = (resource.mark or context.new_mark()).handed_over()
         try:
             resource = await self.wait_ready(resource)
@@ -252,7 +249,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         :param left: the resources that were found when the run began
         :param cause: the reason of the FAIL
         """
-        context = self.context
+        context, other = self.context, None
         if not context.job.unique or context.abandoned:
             return
         before = {each.id: each.mark for each in left}
@@ -265,23 +262,13 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                     if not is_kept and self._is_spare(other.mark, was):
                         name = self.name(other)
                         context.log.warning("also deleting %s", name)
-                        await self._delete_other(other, cause)
-        except errors.DeviceNotDeleted:
-            raise
+                        await self.delete(other)
         except (errors.PoolmgrError, asyncio.CancelledError) as error:
             # A resource that was handed over is answered in any case.
             why = context.error or error
             context.log.warning("another may still exist: %s", why)
-
-    async def _delete_other(
-        self, other: ResourceT, cause: BaseException | None
-    ) -> None:
-        try:
-            await self.delete(other)
-        except errors.PoolmgrError as why:
-            if cause is None:
-                raise
-            self.not_deleted(other, self.context.error or cause, why)
+            if cause and other and isinstance(error, errors.PoolmgrError):
+                self.not_deleted(other, context.error or cause, error)
 
     def _is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
         """Return whether a resource of this job can be deleted, once the job
@@ -297,8 +284,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         """
         if mark is None or mark.pool != self.context.settings.pool:
             return False
-        if mark == self._created:
-            return True  # a repeated request has created it as well
+        if mark == self.context.new_mark():
+            return True  # this run has created it
         if mark.taken != (before.taken if before else 0):
             return False
         if before is not None and mark.is_left:
