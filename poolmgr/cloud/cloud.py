@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 from poolmgr import errors
 from poolmgr.cloud.calls import Calls
@@ -62,7 +61,6 @@ class Cloud(Devices):
         super().__init__(calls, ownership or (lambda: _EVERYTHING))
         self._ips_by_job = Lookups(calls, verbs.IPS_OF_JOBS, unique_of)
         self._by_address = Lookups(calls, verbs.FIND_IPS, lambda i: i.address)
-        self._ip_locks = WeakValueDictionary[str, asyncio.Lock]()
 
     @property
     def image(self) -> str:
@@ -179,7 +177,7 @@ class Cloud(Devices):
         :raises NotOwned: it is not this pool's
         """
         await self._require_our_ip(ip)
-        await self._ask_in_turn(verbs.MARK_IP, ip, mark)
+        await self.calls.ask(verbs.MARK_IP, ip, mark)
 
     async def delete_ip(self, ip: FloatingIP) -> None:
         """Release a floating IP, attached or not.
@@ -207,7 +205,7 @@ class Cloud(Devices):
 
         async def attach(ip: FloatingIP) -> None:
             await self._require_our_ip(ip)
-            await self._ask_in_turn(verbs.ATTACH_IP, ip, device)
+            await self.calls.ask(verbs.ATTACH_IP, ip, device)
 
         return await self._change(ip, attach, device)
 
@@ -233,7 +231,7 @@ class Cloud(Devices):
                     f"floating IP {ip.address!r} is attached to another "
                     f"device than {device.name!r}; it was not touched"
                 )
-            await self._ask_in_turn(verbs.DETACH_IP, ip)
+            await self.calls.ask(verbs.DETACH_IP, ip)
 
         return await self._change(ip, detach, None)
 
@@ -256,14 +254,6 @@ class Cloud(Devices):
         calls, what = self.calls, f"floating IP {ip.address}"
         request = partial(calls.ask, verbs.DELETE_IP, ip)
         await delete_until_gone(calls, what, request, is_gone, at_once=True)
-
-    async def _ask_in_turn(
-        self, verb: Verb[None], ip: FloatingIP, *args: object
-    ) -> None:
-        # Neutron compares revisions outside of the transaction that writes, so
-        # it may accept two changes within a millisecond.
-        async with self._ip_locks.setdefault(ip.id, asyncio.Lock()):
-            await self.calls.ask(verb, ip, *args)
 
     async def _change(
         self,

@@ -192,8 +192,12 @@ class FloatingIPs(Driver):
             headers={"If-Match": f"revision_number={ip.revision}"},
             expects="floatingip",
         )
+        # Neutron compares revisions outside of the transaction that writes, so
+        # it may accept two changes within a millisecond.
+        locks = self.api.locks
         try:
-            return self.api.read(call, dict[str, Any], timeout)
+            with locks[1 + hash(ip.id) % (len(locks) - 1)]:
+                return self.api.read(call, dict[str, Any], timeout)
         except Refused as error:
             if error.kind == "FloatingIPNotFound":
                 raise errors.Changed(str(error)) from None

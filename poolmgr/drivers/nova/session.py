@@ -67,6 +67,7 @@ class Session:
     :param account: the credentials
     :param settings: the group ``[nova]``
     :param driver: has the rate limiter, and gets a report of each request
+    :ivar locks: threads that make the same change take turns
     :ivar microversion: Nova's microversion; unless it is set, the newest that
         Nova and poolmgr know. Nova's version documents are often wrong or
         hidden, but its 406 is reliable.
@@ -79,7 +80,8 @@ class Session:
         self._session = limit(account.session, settings.calls_at_once)
         self._driver = driver
         self._login = _Login()
-        self._login_lock = threading.Lock()
+        # The first is for the login, the others are for floating IPs.
+        self.locks = [threading.Lock() for _number in range(64)]
         self._urls: dict[Service, str] = {}
         self._fixed_microversion = settings.compute_api_version
         self.microversion = self._fixed_microversion or _NEWEST_MICROVERSION
@@ -126,7 +128,7 @@ class Session:
         login = self._login
         is_good = login.access and login.access is not refused
         if not is_good or time.monotonic() > login.renew_at:
-            with self._login_lock:
+            with self.locks[0]:
                 # Unless another thread has just done so.
                 if self._login is login:
                     self._login = self._request_token(timeout)
