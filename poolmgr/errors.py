@@ -7,7 +7,7 @@ request may succeed later (``retryable``).
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from poolmgr.text import words_of
+from poolmgr.text import message_of
 
 
 class PoolmgrError(Exception):
@@ -19,7 +19,7 @@ class PoolmgrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call __init__ with the finished message.
-        return type(self).__new__, (type(self), words_of(self)), vars(self)
+        return type(self).__new__, (type(self), message_of(self)), vars(self)
 
 
 class ConfigError(PoolmgrError):

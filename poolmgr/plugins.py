@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
 from poolmgr import errors
-from poolmgr.text import one_line, told
+from poolmgr.text import describe, one_line
 
 # stevedore caches entry points under the user's home. If the user has no home,
 # it would create a directory "~" in the current one, and trust its contents.
@@ -149,7 +149,7 @@ class Registry(Generic[T]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            problem, cause = told(error), error
+            problem, cause = describe(error), error
         if problem is not None:
             text = f"{self._kind} {name!r} cannot be loaded: {problem}"
             raise errors.PluginBroken(text) from cause
@@ -190,7 +190,7 @@ def entry_points(namespace: str) -> list[EntryPoint]:
         found = stevedore.NamedExtensionManager(namespace, names=[])
     except Exception as error:
         raise errors.PluginError(
-            f"the entry points of a package cannot be read: {told(error)}"
+            f"the entry points of a package cannot be read: {describe(error)}"
         ) from error
     return found.list_entry_points()
 
@@ -203,7 +203,7 @@ def _package(point: EntryPoint) -> str:
     return f"{dist.name} {dist.version}" if dist else "?"
 
 
-def known(error: BaseException, doing: str) -> errors.PoolmgrError:
+def as_poolmgr_error(error: BaseException, doing: str) -> errors.PoolmgrError:
     """Return a plugin's error, converted to PluginFailed if unexpected.
 
     An unexpected error is logged with its traceback.
@@ -217,7 +217,7 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
         LOG.error("%s failed unexpectedly", doing, exc_info=error)
     except BaseException:  # raised by a method of the plugin's error
         LOG.error("%s failed unexpectedly; its error cannot be shown", doing)
-    failure = errors.PluginFailed(f"{doing}: {told(error)}")
+    failure = errors.PluginFailed(f"{doing}: {describe(error)}")
     failure.__cause__ = error
     return failure
 

@@ -31,7 +31,7 @@ from poolmgr.actions.context import Context as Context
 from poolmgr.errors import InvalidField, PluginFailed
 from poolmgr.ownership import is_device_name
 from poolmgr.plugins import ACTIONS, Registry
-from poolmgr.text import one_line, told, words_of
+from poolmgr.text import describe, message_of, one_line
 
 Field = dataclasses.Field[Any]
 RequestT = TypeVar("RequestT")
@@ -250,10 +250,10 @@ def _convert(
     try:
         return field.metadata[by](value)
     except ValueError as error:
-        raise InvalidField(field.name, one_line(words_of(error))) from None
+        raise InvalidField(field.name, one_line(message_of(error))) from None
     except BaseException as error:
         doing = f"action {action.__name__}: {by} of {field.name!r}"
-        raise PluginFailed(f"{doing}: {told(error)}") from error
+        raise PluginFailed(f"{doing}: {describe(error)}") from error
 
 
 def description(action: type[Action[Any]]) -> str:

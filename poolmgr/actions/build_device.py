@@ -7,7 +7,7 @@ from poolmgr.actions.handover import CreatingAction
 from poolmgr.drivers.base import Device
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.ownership import Mark, new_name
-from poolmgr.text import one_line, words_of
+from poolmgr.text import message_of, one_line
 
 #: Steps in the progress: created, booted, and handed over with the answer.
 _STEPS = 3
@@ -75,6 +75,6 @@ class BuildDevice(CreatingAction[NoFields, Device]):
         self, device: Device, cause: BaseException, why: Exception
     ) -> None:
         """See :meth:`CreatingAction.not_deleted`."""
-        left = f"device {device.name!r} was not deleted: {words_of(why)}"
-        reason = f"{words_of(cause)}; {left}"
+        left = f"device {device.name!r} was not deleted: {message_of(why)}"
+        reason = f"{message_of(cause)}; {left}"
         raise DeviceNotDeleted(reason, self.answer(device)) from cause

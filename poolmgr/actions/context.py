@@ -13,9 +13,9 @@ from poolmgr.cloud.pace import time_limit
 from poolmgr.cloud.pool import CallPool
 from poolmgr.errors import PoolmgrError, Stopped
 from poolmgr.ownership import Job, Mark
-from poolmgr.plugins import known
+from poolmgr.plugins import as_poolmgr_error
 from poolmgr.settings import PoolSettings
-from poolmgr.text import words_of
+from poolmgr.text import message_of
 from poolmgr.tracing import RequestContext
 
 #: Asks a job server whether it has lost a worker with the job.
@@ -94,12 +94,12 @@ class JobContext:
 
         Calls to the cloud do this themselves.
         """
-        self._run.trace.doing = words_of(what)
+        self._run.trace.doing = message_of(what)
 
     def failing(self, error: PoolmgrError) -> None:
         """Set the error before a retry, for the reason of a FAIL at the
         deadline."""
-        self._run.trace.trouble = known(error, "the action")
+        self._run.trace.trouble = as_poolmgr_error(error, "the action")
 
     def report(self, done: int, total: int) -> None:
         """Report the job's progress to its clients.
@@ -191,7 +191,7 @@ async def call_method(
         cancelled = task is not None and task.cancelling() > 0
         if cancelled and isinstance(error, asyncio.CancelledError):
             raise
-        failure = known(error, doing)
+        failure = as_poolmgr_error(error, doing)
     raise failure
 
 

@@ -15,7 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from poolmgr.errors import ConfigError
 from poolmgr.events import EndedJob
-from poolmgr.text import lines, one_line, told
+from poolmgr.text import describe, lines, one_line
 from poolmgr.tracing import current
 
 LOG = logging.getLogger("poolmgr.cli")
@@ -52,7 +52,7 @@ class LogFile(WatchedFileHandler):
                 "--log-file %r cannot be written: %s; lines are lost until it "
                 "can be",
                 self.baseFilename,
-                told(self._error),
+                describe(self._error),
             )
         elif before and not self._error:
             LOG.warning("--log-file %r is written again", self.baseFilename)
@@ -189,7 +189,7 @@ def configure(options: argparse.Namespace) -> None:
             logging.getLogger().addHandler(_handlers[0])
     except Exception as error:  # a class named in the file can raise anything
         raise ConfigError(
-            f"{option} {one_line(path)!r} cannot be used: {told(error)}"
+            f"{option} {one_line(path)!r} cannot be used: {describe(error)}"
         ) from None
     adjust(options)
 

@@ -17,7 +17,7 @@ from poolmgr.errors import (
     PoolmgrError,
     QuotaExceeded,
 )
-from poolmgr.text import one_line, words_of
+from poolmgr.text import message_of, one_line
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Breaker:
 
     def _count_failure(self, error: PoolmgrError) -> None:
         self._failures += 1
-        self.reason = words_of(error)
+        self.reason = message_of(error)
         if not self.open:
             if self._failures < self.threshold:
                 return

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.base import RequestLimiter
 from poolmgr.drivers.verbs import Verb
-from poolmgr.text import told
+from poolmgr.text import describe
 from poolmgr.tracing import current
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def _as_exception(error: BaseException) -> Exception:
     """
     if isinstance(error, Exception) and type(error) is not StopIteration:
         return error
-    exception = RuntimeError(told(error))
+    exception = RuntimeError(describe(error))
     exception.__cause__ = error
     return exception
 

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.values import check_type
-from poolmgr.plugins import DRIVERS, Registry, known
-from poolmgr.text import told
+from poolmgr.plugins import DRIVERS, Registry, as_poolmgr_error
+from poolmgr.text import describe
 
 LOG = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _blame(doing: str) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise known(error, doing)  # noqa: B904 - it has its cause
+        raise as_poolmgr_error(error, doing)  # noqa: B904 - it has its cause
 
 
 def close_driver(driver: Driver, timeout: float = 5.0) -> None:
@@ -159,4 +159,4 @@ def _close(driver: Driver) -> None:
     try:
         driver.close()
     except BaseException as error:
-        LOG.error("%s: close: %s", name_of(driver), told(error))
+        LOG.error("%s: close: %s", name_of(driver), describe(error))

@@ -10,9 +10,9 @@ from poolmgr.actions.base import Action, defect, parse_request
 from poolmgr.events import Outcome
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import FAIL, PASS, Message
-from poolmgr.plugins import Registry, known
+from poolmgr.plugins import Registry, as_poolmgr_error
 from poolmgr.settings import PoolSettings
-from poolmgr.text import told, words_of
+from poolmgr.text import describe, message_of
 
 #: Seconds after the clean-up time in which an action can still end.
 GRACE = 0.5
@@ -71,14 +71,14 @@ class JobRequest:
             asked.request = parse_request(action, fields)
             asked.instance = action()
         except Exception as error:
-            failure = known(error, "reading the message")
+            failure = as_poolmgr_error(error, "reading the message")
             asked.error = failure.with_traceback(None)
         return asked
 
     @property
     def name(self) -> str:
         """The action's name in the message."""
-        return words_of(self.fields.get("action"))
+        return message_of(self.fields.get("action"))
 
     @property
     def title(self) -> str:
@@ -94,7 +94,7 @@ class JobRequest:
         try:
             added = wire.snapshot(returned)
         except BaseException as error:
-            what = f"{doing} what is not a JSON object: {told(error)}"
+            what = f"{doing} what is not a JSON object: {describe(error)}"
             raise errors.PluginFailed(what) from None
         if added.keys() != set(action.answers):
             fields = f"{sorted(added)}, not {sorted(action.answers)}"
@@ -112,7 +112,7 @@ class JobRequest:
         The request's own fields of the names that the action answers are left
         out: a FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
         """
-        reason = words_of(error)
+        reason = message_of(error)
         handed_back = isinstance(error, errors.DeviceNotDeleted)
         added = dict(error.answer) if handed_back else {}
         if self.settings.explain_failures:
@@ -124,7 +124,7 @@ class JobRequest:
         try:
             added = wire.snapshot(added)
         except BaseException as wrong:
-            what = f"{self.title} raised {told(error)}: {told(wrong)}"
+            what = f"{self.title} raised {describe(error)}: {describe(wrong)}"
             return self.fail(errors.PluginFailed(what))
         answers = self.action.answers if self.action else ()
         own = {k: v for k, v in self.fields.items() if k not in answers}
@@ -140,7 +140,7 @@ def _find(name: object, actions: Registry[Action[Any]]) -> type[Action[Any]]:
     :raises UnknownAction: there is none
     """
     if not isinstance(name, str):
-        raise errors.UnknownAction(words_of(name), actions.names())
+        raise errors.UnknownAction(message_of(name), actions.names())
     try:
         return actions.load(name)
     except errors.PluginNotFound:

@@ -14,7 +14,7 @@ from poolmgr.errors import Cancelled, DeadlineExceeded, PoolmgrError, Stopped
 from poolmgr.events import Outcome, RunningJob, tell
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
-from poolmgr.text import one_line, words_of
+from poolmgr.text import message_of, one_line
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ class JobRun:
                 async with time_limit(self.trace, _FOLLOW_UP_TIME, method):
                     await call_method(self, self._cloud, method, args)
             except PoolmgrError as error:
-                failed = f"{method} failed: {one_line(words_of(error))}"
+                failed = f"{method} failed: {one_line(message_of(error))}"
                 self._log(logging.ERROR, failed)
             else:
                 self.undo_failed = False

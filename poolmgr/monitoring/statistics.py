@@ -36,7 +36,7 @@ GAUGES = {
     "poolmgr_watch_age_seconds": "Time since the last good poll of these.",
     "poolmgr_breaker_open": "1 while the circuit breaker is open.",
     "poolmgr_job_server_connected": "1 while the worker is registered there.",
-    "poolmgr_job_server_answers": "1 if it has told its queue just now.",
+    "poolmgr_job_server_answers": "1 if the job server reports its queue.",
     "poolmgr_job_server_jobs": "Jobs there; prefetched ones are running.",
     "poolmgr_job_server_workers": "Workers that the job server knows.",
     "poolmgr_reaper_findings": "What the last run of the reaper found.",

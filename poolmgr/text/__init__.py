@@ -42,7 +42,7 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def words_of(error: object) -> str:
+def message_of(error: object) -> str:
     """Return an object's text, or the name of its type if str() fails."""
     try:
         # join() turns an instance of a subclass of str into a plain one.
@@ -51,9 +51,9 @@ def words_of(error: object) -> str:
         return type(error).__name__
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return an exception's type and text on one line."""
-    kind, words = type(error).__name__, words_of(error)
+    kind, words = type(error).__name__, message_of(error)
     return one_line(f"{kind}: {words}" if words not in ("", kind) else kind)
 
 

@@ -1,7 +1,5 @@
 """The driver of the fake cloud, which is a SQLite database."""
 
-import ipaddress
-import json
 import os
 import random
 import sqlite3
@@ -9,19 +7,17 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits, Status
+from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
+from poolmgr.drivers.fake import database
 from poolmgr.drivers.fake.settings import FakeSettings
 from poolmgr.errors import (
     Changed,
     CloudRefused,
     CloudUnavailable,
     ConfigError,
-    QuotaExceeded,
 )
 from poolmgr.ownership import Mark
 
@@ -33,21 +29,6 @@ os.register_at_fork(
     after_in_parent=_SQLITE.release,
     after_in_child=_SQLITE.release,
 )
-_TABLES = """
--- Not WAL: it fails when several processes turn it on at the same time. A
--- power cut may cost the fake cloud its last devices.
-PRAGMA synchronous = OFF;
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS device (
-    id TEXT PRIMARY KEY, name TEXT, address TEXT UNIQUE,
-    created REAL, ready REAL, fault TEXT, mark TEXT
-);
-CREATE TABLE IF NOT EXISTS ip (
-    id TEXT PRIMARY KEY, address TEXT UNIQUE, device_id TEXT UNIQUE,
-    revision INTEGER, mark TEXT
-);
-COMMIT;
-"""
 
 
 class FakeCloud(Driver):
@@ -76,7 +57,7 @@ class FakeCloud(Driver):
                 # Many programs do not close a fake cloud. At the end of the
                 # process a thread may still be using it.
                 weakref.finalize(self, self._db.close).atexit = False
-                self._db.executescript(_TABLES)
+                self._db.executescript(database.TABLES)
         except sqlite3.Error as error:
             raise ConfigError(
                 f"[fake] state: cannot use {path!r} as a database: {error}"
@@ -100,19 +81,44 @@ class FakeCloud(Driver):
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         with self._call(timeout) as db:
-            address = _choose_address(
+            address = database.choose_address(
                 db, "device", cfg.device_quota, cfg.device_range
             )
-            row = (id_, name, address, now, ready, fault, _dump(mark))
+            row = (
+                id_,
+                name,
+                address,
+                now,
+                ready,
+                fault,
+                database.dump_mark(mark),
+            )
             db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
-        return _device_of(row)
+        return database.device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
         with self._call(timeout) as db:
             return [
-                _device_of(row) for row in db.execute("SELECT * FROM device")
+                database.device_of(row)
+                for row in database.select_rows(db, "device")
             ]
+
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.find_devices`."""
+        with self._call(timeout) as db:
+            rows = database.select_rows(db, "device", "name", names)
+            return [database.device_of(row) for row in rows]
+
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.devices_of_jobs`."""
+        with self._call(timeout) as db:
+            rows = database.select_rows(db, "device", database.UNIQUE, uniques)
+            return [database.device_of(row) for row in rows]
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
@@ -122,7 +128,7 @@ class FakeCloud(Driver):
                 raise CloudRefused(f"device {device.name!r} is gone")
             merged = mark.written_over(present.mark, device.mark)
             change = "UPDATE device SET mark = ? WHERE id = ?"
-            db.execute(change, (_dump(merged), device.id))
+            db.execute(change, (database.dump_mark(merged), device.id))
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
@@ -141,15 +147,47 @@ class FakeCloud(Driver):
         """See :meth:`Driver.create_ip`."""
         cfg = self._settings
         with self._call(timeout) as db:
-            address = _choose_address(db, "ip", cfg.ip_quota, cfg.ip_range)
-            row = (str(uuid.uuid4()), address, None, 1, _dump(mark))
+            address = database.choose_address(
+                db, "ip", cfg.ip_quota, cfg.ip_range
+            )
+            row = (
+                str(uuid.uuid4()),
+                address,
+                None,
+                1,
+                database.dump_mark(mark),
+            )
             db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
-        return _ip_of(row)
+        return database.ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
         with self._call(timeout) as db:
-            return [_ip_of(row) for row in db.execute("SELECT * FROM ip")]
+            return [
+                database.ip_of(row) for row in database.select_rows(db, "ip")
+            ]
+
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.find_ips`."""
+        with self._call(timeout) as db:
+            return [
+                database.ip_of(row)
+                for row in database.select_rows(db, "ip", "address", addresses)
+            ]
+
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.ips_of_jobs`."""
+        with self._call(timeout) as db:
+            return [
+                database.ip_of(row)
+                for row in database.select_rows(
+                    db, "ip", database.UNIQUE, uniques
+                )
+            ]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -209,28 +247,11 @@ class FakeCloud(Driver):
             raise CloudUnavailable(why) from error
 
 
-def _choose_address(
-    db: sqlite3.Connection, table: str, quota: int, network: str
-) -> str:
-    """Return the first free address of a network.
-
-    :raises QuotaExceeded: the quota or the network is used up
-    """
-    rows = db.execute(f"SELECT address FROM {table}")
-    used = {address for (address,) in rows}
-    if len(used) >= quota:
-        raise QuotaExceeded(f"quota of {quota} {table}s is used up")
-    for address in map(str, ipaddress.IPv4Network(network).hosts()):
-        if address not in used:
-            return address
-    raise QuotaExceeded(f"no address of {network} is left")
-
-
 def _find_device(db: sqlite3.Connection, device: Device) -> Device | None:
     """Return the current state of a device, or None."""
     select = "SELECT * FROM device WHERE id = ?"
     row = db.execute(select, (device.id,)).fetchone()
-    return _device_of(row) if row else None
+    return database.device_of(row) if row else None
 
 
 def _change(
@@ -242,38 +263,7 @@ def _change(
     changed = db.execute(
         "UPDATE ip SET device_id = ?, mark = ?, revision = revision + 1 "
         "WHERE id = ? AND revision = ?",
-        (device_id, _dump(mark), ip.id, ip.revision),
+        (device_id, database.dump_mark(mark), ip.id, ip.revision),
     )
     if changed.rowcount != 1:
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
-
-
-def _device_of(row: tuple[Any, ...]) -> Device:
-    id_, name, address, created, ready, fault, mark = row
-    status: Status = "failed" if fault else "active"
-    if time.time() < ready:
-        status = "building"
-    return Device(
-        id=id_,
-        name=name,
-        status=status,
-        address=address if status == "active" else None,
-        created=datetime.fromtimestamp(created, UTC).isoformat("T", "seconds"),
-        fault=fault if status == "failed" else None,
-        mark=_load(mark),
-    )
-
-
-def _ip_of(row: tuple[Any, ...]) -> FloatingIP:
-    id_, address, device_id, revision, text = row
-    mark = _load(text)
-    created = mark.made if mark else None
-    return FloatingIP(id_, address, device_id, revision, mark, created)
-
-
-def _dump(mark: Mark | None) -> str:
-    return json.dumps(mark and vars(mark))
-
-
-def _load(text: str) -> Mark | None:
-    return Mark.read(json.loads(text) or {})
