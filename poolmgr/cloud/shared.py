@@ -21,7 +21,7 @@ V = TypeVar("V")
 #: Longest pause between two polls, in seconds.
 _LONGEST_PAUSE = 10.0
 #: Seconds that a look-up waits for the one before it to end.
-_LOOKUP_PATIENCE = 2.0
+_LOOKUP_TIMEOUT = 2.0
 
 
 class Poller:
@@ -202,7 +202,7 @@ class Lookups(Generic[V]):
         async def look_up() -> Sequence[V]:
             if previous is not None:
                 # A request that hangs delays the next one only for a moment.
-                await asyncio.wait([previous], timeout=_LOOKUP_PATIENCE)
+                await asyncio.wait([previous], timeout=_LOOKUP_TIMEOUT)
             self._next = None
             with bound(shared):
                 return await self._calls.ask(self._verb, sorted(batch.keys))

@@ -138,6 +138,7 @@ def _report(service: Service | None) -> Iterator[str]:
         yield "== running jobs"
         for each in service.manager.running():
             fields = {"action": "", **vars(each.job), **vars(each)}
+            fields["seconds"] = round(each.seconds, 1)
             del fields["job"]
             yield " ".join(f"{name}={fields[name]}" for name in fields)
     yield "== threads"

@@ -11,7 +11,15 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
-from poolmgr.drivers.fake import database
+from poolmgr.drivers.fake.database import (
+    TABLES,
+    UNIQUE,
+    choose_address,
+    device_of,
+    dump_mark,
+    ip_of,
+    select_rows,
+)
 from poolmgr.drivers.fake.settings import FakeSettings
 from poolmgr.errors import (
     Changed,
@@ -57,7 +65,7 @@ class FakeCloud(Driver):
                 # Many programs do not close a fake cloud. At the end of the
                 # process a thread may still be using it.
                 weakref.finalize(self, self._db.close).atexit = False
-                self._db.executescript(database.TABLES)
+                self._db.executescript(TABLES)
         except sqlite3.Error as error:
             raise ConfigError(
                 f"[fake] state: cannot use {path!r} as a database: {error}"
@@ -81,44 +89,28 @@ class FakeCloud(Driver):
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         with self._call(timeout) as db:
-            address = database.choose_address(
+            address = choose_address(
                 db, "device", cfg.device_quota, cfg.device_range
             )
-            row = (
-                id_,
-                name,
-                address,
-                now,
-                ready,
-                fault,
-                database.dump_mark(mark),
-            )
+            row = (id_, name, address, now, ready, fault, dump_mark(mark))
             db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
-        return database.device_of(row)
+        return device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        with self._call(timeout) as db:
-            return [
-                database.device_of(row)
-                for row in database.select_rows(db, "device")
-            ]
+        return self._read_devices(timeout)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.find_devices`."""
-        with self._call(timeout) as db:
-            rows = database.select_rows(db, "device", "name", names)
-            return [database.device_of(row) for row in rows]
+        return self._read_devices(timeout, "name", names)
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.devices_of_jobs`."""
-        with self._call(timeout) as db:
-            rows = database.select_rows(db, "device", database.UNIQUE, uniques)
-            return [database.device_of(row) for row in rows]
+        return self._read_devices(timeout, UNIQUE, uniques)
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
@@ -128,7 +120,7 @@ class FakeCloud(Driver):
                 raise CloudRefused(f"device {device.name!r} is gone")
             merged = mark.written_over(present.mark, device.mark)
             change = "UPDATE device SET mark = ? WHERE id = ?"
-            db.execute(change, (database.dump_mark(merged), device.id))
+            db.execute(change, (dump_mark(merged), device.id))
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
@@ -147,47 +139,26 @@ class FakeCloud(Driver):
         """See :meth:`Driver.create_ip`."""
         cfg = self._settings
         with self._call(timeout) as db:
-            address = database.choose_address(
-                db, "ip", cfg.ip_quota, cfg.ip_range
-            )
-            row = (
-                str(uuid.uuid4()),
-                address,
-                None,
-                1,
-                database.dump_mark(mark),
-            )
+            address = choose_address(db, "ip", cfg.ip_quota, cfg.ip_range)
+            row = (str(uuid.uuid4()), address, None, 1, dump_mark(mark))
             db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
-        return database.ip_of(row)
+        return ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        with self._call(timeout) as db:
-            return [
-                database.ip_of(row) for row in database.select_rows(db, "ip")
-            ]
+        return self._read_ips(timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        with self._call(timeout) as db:
-            return [
-                database.ip_of(row)
-                for row in database.select_rows(db, "ip", "address", addresses)
-            ]
+        return self._read_ips(timeout, "address", addresses)
 
     def ips_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.ips_of_jobs`."""
-        with self._call(timeout) as db:
-            return [
-                database.ip_of(row)
-                for row in database.select_rows(
-                    db, "ip", database.UNIQUE, uniques
-                )
-            ]
+        return self._read_ips(timeout, UNIQUE, uniques)
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -226,6 +197,22 @@ class FakeCloud(Driver):
         attached = any(ip.device_id is not None for ip in found)
         return attached and port != self._settings.closed_port
 
+    # -- inside -------------------------------------------------------------
+
+    def _read_devices(
+        self, timeout: float, column: str = "", values: Collection[str] = ()
+    ) -> list[Device]:
+        with self._call(timeout) as db:
+            rows = select_rows(db, "device", column, values)
+            return [device_of(row) for row in rows]
+
+    def _read_ips(
+        self, timeout: float, column: str = "", values: Collection[str] = ()
+    ) -> list[FloatingIP]:
+        with self._call(timeout) as db:
+            rows = select_rows(db, "ip", column, values)
+            return [ip_of(row) for row in rows]
+
     @contextmanager
     def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:
         """Simulate a call of the cloud, and begin a transaction."""
@@ -251,7 +238,7 @@ def _find_device(db: sqlite3.Connection, device: Device) -> Device | None:
     """Return the current state of a device, or None."""
     select = "SELECT * FROM device WHERE id = ?"
     row = db.execute(select, (device.id,)).fetchone()
-    return database.device_of(row) if row else None
+    return device_of(row) if row else None
 
 
 def _change(
@@ -263,7 +250,7 @@ def _change(
     changed = db.execute(
         "UPDATE ip SET device_id = ?, mark = ?, revision = revision + 1 "
         "WHERE id = ? AND revision = ?",
-        (device_id, database.dump_mark(mark), ip.id, ip.revision),
+        (device_id, dump_mark(mark), ip.id, ip.revision),
     )
     if changed.rowcount != 1:
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")

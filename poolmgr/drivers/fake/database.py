@@ -59,17 +59,17 @@ def choose_address(
     ((count,),) = db.execute(f"SELECT count(*) FROM {table}")
     if count >= quota:
         raise QuotaExceeded(f"quota of {quota} {table}s is used up")
-    hosts = ipaddress.IPv4Network(network)
+    addresses = ipaddress.IPv4Network(network)
+    size = addresses.num_addresses
+    # The first and the last address are not for hosts, unless they are all.
+    skipped = {0, size - 1} if size > 2 else set()
     used = f"SELECT 1 FROM {table} WHERE address = ?"
     # Without gaps the address after as many as there are is free.
-    for number in range(hosts.num_addresses):
-        address = hosts[(count + number) % hosts.num_addresses]
-        is_host = hosts.num_addresses <= 2 or address not in (
-            hosts.network_address,
-            hosts.broadcast_address,
-        )
-        if is_host and not db.execute(used, (str(address),)).fetchone():
-            return str(address)
+    for number in range(count, count + size):
+        address = str(addresses[number % size])
+        is_used = db.execute(used, (address,)).fetchone()
+        if number % size not in skipped and not is_used:
+            return address
     raise QuotaExceeded(f"no address of {network} is left")
 
 

@@ -194,9 +194,8 @@ class FloatingIPs(Driver):
         )
         # Neutron compares revisions outside of the transaction that writes, so
         # it may accept two changes within a millisecond.
-        locks = self.api.locks
         try:
-            with locks[1 + hash(ip.id) % (len(locks) - 1)]:
+            with self.api.turn(ip.id):
                 return self.api.read(call, dict[str, Any], timeout)
         except Refused as error:
             if error.kind == "FloatingIPNotFound":

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -67,7 +67,6 @@ class Session:
     :param account: the credentials
     :param settings: the group ``[nova]``
     :param driver: has the rate limiter, and gets a report of each request
-    :ivar locks: threads that make the same change take turns
     :ivar microversion: Nova's microversion; unless it is set, the newest that
         Nova and poolmgr know. Nova's version documents are often wrong or
         hidden, but its 406 is reliable.
@@ -80,8 +79,8 @@ class Session:
         self._session = limit(account.session, settings.calls_at_once)
         self._driver = driver
         self._login = _Login()
-        # The first is for the login, the others are for floating IPs.
-        self.locks = [threading.Lock() for _number in range(64)]
+        # Reentrant, because two names may share a lock.
+        self._locks = [threading.RLock() for _number in range(64)]
         self._urls: dict[Service, str] = {}
         self._fixed_microversion = settings.compute_api_version
         self.microversion = self._fixed_microversion or _NEWEST_MICROVERSION
@@ -128,7 +127,7 @@ class Session:
         login = self._login
         is_good = login.access and login.access is not refused
         if not is_good or time.monotonic() > login.renew_at:
-            with self.locks[0]:
+            with self.turn("login"):
                 # Unless another thread has just done so.
                 if self._login is login:
                     self._login = self._request_token(timeout)
@@ -137,6 +136,13 @@ class Session:
             # A copy, because callers add to the text of an error.
             raise copy.copy(login.failure)
         return login.access
+
+    def turn(self, name: str) -> AbstractContextManager[object]:
+        """Return a lock, so that threads that use one name take turns.
+
+        :param name: names a change of the cloud, or the login
+        """
+        return self._locks[hash(name) % len(self._locks)]
 
     def project_id(self, timeout: float) -> str:
         """Return the id of the project that the login is for.
