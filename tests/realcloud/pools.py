@@ -1,6 +1,7 @@
 """A pool on the real cloud."""
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -74,7 +75,9 @@ class Pool:
     def submit(self, server: object, message: Mapping[str, object]) -> Message:
         """Submit a job to a worker and return the answer."""
         command = self._command(server, "submit", json.dumps(message))
-        answer: Message = json.loads(poolmgr(*command).stdout)
+        submitted = poolmgr(*command)
+        assert submitted.stdout, submitted.stderr
+        answer: Message = json.loads(submitted.stdout)
         return answer
 
     def devices(self) -> list[Device]:
@@ -107,7 +110,8 @@ class Pool:
                 each.result()
 
     def _command(self, server: object, *args: str) -> list[str]:
-        path = self.folder / "poolmgr.conf"
+        # Others that run may be reading theirs.
+        path = self.folder / f"{uuid.uuid4().hex}.conf"
         path.write_text(
             f"[poolmgr]\npool = {self.name}\nbasename = {self.name}\n"
             "explain_failures = true\n"
