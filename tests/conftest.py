@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,12 @@ from tests.virtual_time import run
 for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
     if _bundle := os.environ.pop(_name, ""):
         os.environ.setdefault("PIP_CERT", _bundle)
+
+# A shell's job in the background ignores SIGINT, and one of nohup SIGHUP. The
+# commands that tests start would ignore them as well; they inherit no handler.
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, lambda _number, _frame: None)
 
 # On a busy machine an example may take long.
 settings.register_profile("untimed", deadline=None)
