@@ -115,12 +115,13 @@ class Action(abc.ABC, Generic[RequestT]):
     The first line of the docstring describes its command.  Each method is
     ``async def`` or plain ``def``.
 
-    :cvar takes: a frozen dataclass of its fields. Those without a default are
-        required. Messages may have other fields as well.
+    :cvar takes: a frozen dataclass of the request's fields. Those without a
+        default are required. Messages may have other fields as well.
     :cvar answers: the fields that it adds to each answer
     :cvar long: whether it waits for something slow, such as a boot. Short
         actions never wait for long ones.
-    :cvar timeout: seconds that it may take, at most a day; None: as configured
+    :cvar timeout: seconds until its deadline, at most a day; None: as
+        configured
     :cvar cleanup_time: additional seconds to clean up after the deadline
     """
 
@@ -136,9 +137,10 @@ class Action(abc.ABC, Generic[RequestT]):
     ) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
         """Run the action.
 
-        At the job's deadline, or when the process stops, an ``async def`` is
-        cancelled, and in a plain ``def`` one call of the cloud raises the
-        error.  Both then have :attr:`cleanup_time` seconds to clean up.
+        At the job's deadline, or when the process stops or the caller cancels
+        the job, an ``async def`` is cancelled, and in a plain ``def`` the
+        current or next call of the cloud raises.  Both then have
+        :attr:`cleanup_time` seconds to clean up.
 
         :param context: a :class:`Context`, or a :class:`BlockingContext` for
             a plain ``def``

@@ -156,8 +156,8 @@ class Context(JobContext):
 class BlockingContext(JobContext):
     """The context of a plain ``def``, which runs on a thread and may block.
 
-    At the job's deadline, or when the process stops, the current or next call
-    of the cloud raises; later calls work, to clean up.
+    When the job is cancelled, the current or next call of the cloud raises;
+    later calls work, to clean up.
 
     :ivar cloud: the cloud; its methods block
     """

@@ -17,16 +17,28 @@ it, the method should raise.  A method raises only subclasses of
 :class:`~poolmgr.errors.CloudError`:
 
 ===========================  ================================================
-``CloudUnavailable``         no answer, or an internal error of the cloud;
-                             the request had no effect or can be repeated
-``Busy``                     the same, but the cloud works: too many requests,
-                             or the device is in use
-``OutcomeUnknown``           the request may have taken effect
-``QuotaExceeded``            the quota is used up
-``Changed``                  somebody else has changed the resource
-``CloudRefused``             the cloud refuses the request for good
-``AuthenticationFailed``     the cloud does not accept the credentials
+``CloudUnavailable``         no answer, or an internal error of the cloud, and
+                             the request had no effect or can be repeated:
+                             poolmgr calls again, after ``retry_after``
+                             seconds if given. After five such errors in a row
+                             a circuit breaker opens.
+``Busy``                     the cloud works, but there were too many requests,
+                             or the device is in use: poolmgr calls again, and
+                             the circuit breaker stays closed
+``OutcomeUnknown``           the request may have taken effect: after a
+                             creation, poolmgr looks for its mark before it
+                             calls again
+``QuotaExceeded``            the quota is used up: builds wait for room
+``Changed``                  somebody else has changed the resource: poolmgr
+                             reads it again and decides anew
+``CloudRefused``             the cloud refuses the request for good: the job
+                             fails
+``AuthenticationFailed``     the cloud does not accept the credentials: the
+                             job fails, and later ones without a request
+                             until a pause is over
 ===========================  ================================================
+
+Any other exception is a bug of the driver; it is logged, and the job fails.
 
 A creation is repeated after ``CloudUnavailable``: raise that only if nothing
 was created, and ``OutcomeUnknown`` if that is not certain.
@@ -66,7 +78,8 @@ class Driver(abc.ABC):
     :ivar image: the configured image of devices
     :ivar limits: limits for the calls of the driver
     :ivar limiter: set by ``Cloud``; a driver calls ``limiter.acquire()``
-        before each request that it sends
+        before each request that it sends, so that ``limits.calls_per_second``
+        has an effect
 
     :param settings: an instance of :attr:`Settings`
     """
@@ -90,9 +103,7 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
-        """Ask for a device, marked in the same request.
-
-        Returns while it still boots.
+        """Request a device with a mark; do not wait for its boot.
 
         :raises QuotaExceeded: the quota is used up
         :raises OutcomeUnknown: the device may have been created
@@ -124,7 +135,8 @@ class Driver(abc.ABC):
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
         """Read the state of devices that boot or are being deleted.
 
-        Called about once a second, for all of them together.
+        This is called every ``limits.poll_interval`` seconds, or less often
+        if a poll is slow, with all devices that jobs wait for.
         """
         names = {device.name for device in devices}
         return Poll(self.find_devices(names, timeout))
@@ -147,14 +159,15 @@ class Driver(abc.ABC):
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """Replace the mark of an active device.
 
-        Two workers may do so at once.  :meth:`Mark.written_over
-        <poolmgr.ownership.Mark.written_over>` returns the mark
-        to write.
+        Two workers may do so at once.  So write what
+        :meth:`mark.written_over(present, device.mark)
+        <poolmgr.ownership.Mark.written_over>` returns, where ``present`` is
+        the mark that the device has now.
         """
 
     @abc.abstractmethod
     def delete_device(self, device: Device, timeout: float) -> bool:
-        """Ask for a device's deletion; do not wait for it.
+        """Request the deletion of a device; do not wait for it.
 
         :returns: False if the cloud has no such device
         """
@@ -221,8 +234,8 @@ class Driver(abc.ABC):
     def report_call(self, call: CloudCall) -> None:  # noqa: B027
         """Report a request, for the metrics; ``Cloud`` replaces this.
 
-        A driver may call it after each request. If it never does, each verb
-        counts as one request.
+        A driver may call it after each request. If it never does, each call of
+        a method counts as one request.
         """
 
     def accepts(self, address: str, port: int, timeout: float) -> bool:

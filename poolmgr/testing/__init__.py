@@ -1,8 +1,10 @@
 """Conformance tests for actions and drivers.
 
-Needs pytest: ``pip install poolmgr[testing]``.
+Needs ``pip install poolmgr[testing]``.
 
 .. code-block:: python
+
+   import pytest
 
    from poolmgr.testing import ActionConformance, DriverConformance
 

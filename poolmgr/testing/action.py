@@ -35,12 +35,13 @@ _TIMEOUT = 30.0
 class ActionConformance:
     """Conformance tests: subclass this and set ``action``.
 
-    The action need not be installed. It runs on a fake cloud in memory;
-    override the fixture ``driver`` to use another cloud.
+    The action need not be installed; its name in the tests is ``self.NAME``.
+    It runs on a fake cloud in memory; override the fixture ``driver`` to use
+    another cloud.
 
     :cvar action: the action's class
-    :cvar message: the fields of a valid request; create the resources that
-        it names in ``prepare``
+    :cvar message: the fields of a valid request. If they depend on resources
+        in the cloud, override ``prepare`` instead, or as well.
     """
 
     #: The name of the action in these tests.

@@ -77,7 +77,7 @@ def test_the_tutorial_works_as_typed(
     shown: list[Block], tmp_path: Path
 ) -> None:
     # The page assumes poolmgr's sources there.
-    shutil.copytree(ROOT, tmp_path / "poolmgr", ignore=LEFTOVERS)
+    shutil.copytree(ROOT, tmp_path / "src" / "poolmgr", ignore=LEFTOVERS)
     lines = [line for block in shown for line in _typed(block)]
 
     done = subprocess.run(

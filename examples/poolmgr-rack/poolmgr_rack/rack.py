@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.errors import (
-    Changed,
-    CloudRefused,
-    CloudUnavailable,
-    QuotaExceeded,
-)
+from poolmgr.errors import Busy, Changed, CloudRefused, QuotaExceeded
 from poolmgr.ownership import Mark
 from poolmgr.settings import check, setting
 
@@ -88,7 +83,7 @@ class Rack(Driver):
             left = self._strip_ready_at - time.monotonic()
             if left > 0:
                 # poolmgr calls again after this time.
-                raise CloudUnavailable("the strip is busy", retry_after=left)
+                raise Busy("the strip is busy", retry_after=left)
             if device.id not in self._devices:
                 raise CloudRefused(f"machine {device.id} is not taken")
             self.power_cycles.append(device.id)
