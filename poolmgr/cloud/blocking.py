@@ -152,7 +152,7 @@ def open_cloud(
     pace: Pace = Pace(),  # noqa: B008 - it is frozen
     timeout: float | None = None,
 ) -> Iterator[BlockingCloud]:
-    """Use a cloud in a program without a loop, and close its driver.
+    """Use a cloud in a program without a loop; the end closes the driver.
 
     :param driver: the cloud's driver
     :param ownership: returns what this pool may touch; None: everything

@@ -70,7 +70,7 @@ class ConnectionOptions:
     :ivar retry_first: wait before the first reconnect; doubled each time
     :ivar retry_longest: the longest wait before a reconnect
     :ivar max_packet: longest packet in bytes; a longer one ends the
-        connection, but the payload of a longer job is cut
+        connection, except a job, whose payload is cut
     """
 
     ssl: _ssl.SSLContext | None = None

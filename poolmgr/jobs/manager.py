@@ -101,14 +101,14 @@ class AsyncPoolManager:
     async def execute(
         self, action: str, **fields: object
     ) -> Mapping[str, Any]:
-        """Run an action, and raise instead of answering FAIL.
+        """Run an action and return its fields; raise the error of a FAIL.
 
         Cancelling the caller cancels the job.
 
         :param action: its name, such as ``"BUILD_DEVICE"``
         :param fields: the request's fields
         :returns: the fields that the action adds to an answer
-        :raises PoolmgrError: in place of a FAIL
+        :raises PoolmgrError: the job failed
         """
         outcome = await self.submit({"action": action, **fields}).future
         return added_by(outcome)
@@ -121,11 +121,12 @@ class AsyncPoolManager:
     ) -> Delivery:
         """Start a job without waiting for it.
 
-        A delivery of a running job joins it.
+        A message with the same content and unique as a running job joins it.
 
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``
+        :returns: the delivery; its future has the outcome
         """
         asked = JobRequest.parse(message, self.actions, self.settings)
         job = job or Job.by_hand()

@@ -1,8 +1,8 @@
 """Decodes messages and encodes answers.
 
 A message is one JSON object.  The answer is the same object with the fields
-that the action adds, and ``"response": "PASS"`` or ``"FAIL"``.  See "The wire"
-in the documentation.
+that the action adds, and ``"response": "PASS"`` or ``"FAIL"``.  See "Wire
+format" in the documentation.
 """
 
 import json

@@ -73,9 +73,9 @@ class BlockingDelivery:
 class PoolManager:
     """Runs actions on a cloud; its methods block.
 
-    It starts no thread before the first job, configures no logging, and can
+    It starts no thread before it is first used, configures no logging, and can
     be used from many threads at once; ``with`` closes it.  After a fork the
-    child needs its own manager and driver.
+    child needs a manager and a driver of its own.
 
     :param driver: a driver, or the name of an installed one, which is then
         created with its default settings and closed with the manager
@@ -144,12 +144,12 @@ class PoolManager:
             return asked.fail(asked.error or closed).answer
 
     def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
-        """Run an action, and raise instead of answering FAIL.
+        """Run an action and return its fields; raise the error of a FAIL.
 
         :param action: its name, such as ``"BUILD_DEVICE"``
         :param fields: the request's fields
         :returns: the fields that the action adds to an answer
-        :raises PoolmgrError: in place of a FAIL
+        :raises PoolmgrError: the job failed
         """
         delivery = self.submit({"action": action, **fields})
         return added_by(delivery.future.result())
@@ -162,12 +162,13 @@ class PoolManager:
     ) -> BlockingDelivery:
         """Start a job without waiting for it.
 
-        A delivery of a running job joins it.
+        A message with the same content and unique as a running job joins it.
 
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)`` on a thread of the
             manager
+        :returns: the delivery; its future has the outcome
         :raises Closed: the manager is closed
         :raises Forked: the manager was created before this process was forked
         """

@@ -38,8 +38,6 @@ def test_python_blocks_run_from_top_to_bottom(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
     with LoopbackCloud() as cloud:
         write_clouds(cloud, clouds)
-        # The text assumes that these exist.
-        module.__dict__["session"] = cloud.connect().session
         try:
             for block in PYTHON[page]:
                 run(block, module)
