@@ -46,7 +46,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := {*given.rows} - {*ROWS}:
         parser.error(
-            f"no row {', '.join(unknown)}; choose of {', '.join(ROWS)}"
+            f"no row {', '.join(unknown)}; choose from {', '.join(ROWS)}"
         )
     trees = [Tree("this", Path(__file__).parent.parent.resolve())]
     if given.against is not None:

@@ -15,12 +15,12 @@ def main() -> int:
     """Fuzz each target in its own process; return 1 if one found a fault."""
     parser = argparse.ArgumentParser(
         prog="python -m fuzz",
-        description="Fuzz what reads foreign bytes. What was found is kept in "
-        "the folder, and is where the next run begins.",
+        description="Fuzz the code that reads foreign bytes. Interesting "
+        "inputs are kept in the folder, and the next run begins with them.",
     )
     add = parser.add_argument
     add("targets", nargs="*", choices=[*TARGETS, []], metavar="TARGET")
-    add("--seconds", type=int, default=60, help="for each (default: 60)")
+    add("--seconds", type=int, default=60, help="per target (default: 60)")
     add("--folder", type=Path, default=Path(".fuzz"), help="default: .fuzz")
     add("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -67,17 +67,18 @@ def _arguments_of(plan: Plan) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Kills workers with -9 while clients build and move, and "
-        "looks what is left. The exit code is 1 if anything was lost.",
+        description="Kill workers with -9 while clients build devices and "
+        "move addresses, and check what is left. The exit code is 1 if "
+        "anything was lost.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--minutes", type=float, default=60.0, help="begin no round later")
+    add("--minutes", type=float, default=60.0, help="start no round later")
     add(
         "--seed",
         type=int,
         default=random.randrange(10**6),
-        help="of the first round; each next has the next",
+        help="seed of the first round; each later round adds 1",
     )
     add("--workers", type=int, default=2, help="how many workers")
     add("--customers", type=int, default=12, help="how many clients")
@@ -85,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "--cloud",
         choices=("loopback", "fake", "real"),
         default="loopback",
-        help="the loopback OpenStack, the fake cloud, or what ./dev cloud up "
-        "has brought up",
+        help="the loopback OpenStack, the fake cloud, or the one that "
+        "./dev cloud up has started",
     )
     add(
         "--round-seconds",
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--server-share",
         type=float,
         default=0.08,
-        help="part of the kills that are the job server's",
+        help="share of the kills that hit the job server",
     )
     add("--folder", type=Path, help="for logs (default: a temporary one)")
     return parser

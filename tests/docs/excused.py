@@ -35,7 +35,7 @@ EXCUSED: Mapping[str, str] = {
 
 #: Pages whose commands and texts have tests of their own.
 OF_THEIR_OWN: Mapping[str, str] = {
-    "tls.rst": "test_docs_tls.py",
+    "tls.rst": "test_tls_page.py",
     "trouble.rst": "test_trouble.py",
     "tutorial.rst": "test_tutorial.py",
 }
