@@ -43,14 +43,7 @@ class Run(Protocol):
 
 
 class JobContext:
-    """The common part of both contexts.
-
-    :ivar settings: the pool's settings
-    :ivar job: the delivery that runs
-    :ivar log: where to log; a worker's log puts the request id in every line
-    :ivar request_id: the job's id in all logs, those of the cloud included;
-        send it with requests to other services
-    """
+    """The common part of both contexts; :class:`Context` describes it."""
 
     def __init__(self, run: Run, cloud: Any) -> None:
         self.cloud = cloud
@@ -127,6 +120,11 @@ class Context(JobContext):
     """The context of an ``async def``, which runs on the event loop.
 
     :ivar cloud: the cloud
+    :ivar settings: the pool's settings
+    :ivar job: the delivery that started the job
+    :ivar log: where to log; a worker's log puts the request id in every line
+    :ivar request_id: the job's id in all logs, those of the cloud included;
+        send it with requests to other services
     """
 
     cloud: Cloud
@@ -156,8 +154,9 @@ class Context(JobContext):
 class BlockingContext(JobContext):
     """The context of a plain ``def``, which runs on a thread and may block.
 
-    When the job is cancelled, the current or next call of the cloud raises;
-    later calls work, to clean up.
+    It has the attributes and methods of :class:`Context`, except ``close``,
+    ``delivered_before`` and ``limit``.  When the job is cancelled, the current
+    or next call of the cloud raises; later calls work, to clean up.
 
     :ivar cloud: the cloud; its methods block
     """

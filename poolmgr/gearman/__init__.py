@@ -1,6 +1,6 @@
 """A Gearman transport on asyncio and the standard library.
 
-It knows nothing of pools and clouds.
+It knows nothing of pools and clouds, so it can be used by itself.
 
 - :mod:`~poolmgr.gearman.worker`: takes jobs from several job servers
 - :mod:`~poolmgr.gearman.assignment`: an assigned job, which has to be answered

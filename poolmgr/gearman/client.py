@@ -30,8 +30,9 @@ class SubmittedJob:
     """A job that a job server has accepted.
 
     :ivar handle: the job server's name for the job
-    :ivar answer: done when the answer has arrived, or never will
-    :ivar progress: numerator and denominator, as last reported by the worker
+    :ivar answer: a future of the answer; it fails if the answer is lost
+    :ivar progress: finished steps and all steps, as last reported by the
+        worker; None before
     """
 
     handle: str
@@ -42,7 +43,7 @@ class SubmittedJob:
         """Wait for the worker's answer and return it.
 
         :param timeout: time limit in seconds; None for no limit
-        :raises JobTimeout: there is no answer yet; call it again to wait on
+        :raises JobTimeout: there is no answer yet; call this again to continue
         :raises JobFailed: the worker gave up, or the job was cancelled
         :raises TransportError: the connection is lost, or the job is a
             background job
@@ -64,6 +65,7 @@ class Client:
     all later calls fail.
 
     :param servers: the job servers, in the order in which they are tried
+    :param options: the options of the connection
     """
 
     _connection: Connection

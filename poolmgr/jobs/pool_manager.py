@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 class BlockingDelivery:
-    """A delivery of a job, for any thread.
+    """A delivery of a job, for any thread, from :meth:`PoolManager.submit`.
+
+    A program that passes the answer on, as a worker does, reports a lost
+    answer with :meth:`connection_lost`, :meth:`undo` or :meth:`undelivered`.
 
     :param delivery: the delivery on the manager's loop
     :param manager: the manager

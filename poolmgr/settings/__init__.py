@@ -124,7 +124,7 @@ def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
 
 
 def check(settings: IsSettings, group: str) -> None:
-    """Check all values; to be called by ``__post_init__``.
+    """Check all values of a settings class; call it in ``__post_init__``.
 
     :param group: name of the group in the configuration, for the message
     :raises ConfigError: a value is invalid
