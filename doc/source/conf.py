@@ -21,8 +21,8 @@ extensions = [
 graphviz_output_format = "svg"
 # Literal blocks are output or commands, not Python.
 highlight_language = "text"
-# Convert quotes and ellipses, but no dashes: "--debug" stays unchanged.
-smartquotes_action = "qe"
+# Help texts contain commands, whose quotes and dashes must stay as they are.
+smartquotes = False
 html_theme = "furo"
 html_title = f"poolmgr {release}"
 # The copy button leaves out prompts.

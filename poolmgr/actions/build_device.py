@@ -14,7 +14,7 @@ _STEPS = 3
 
 
 class BuildDevice(CreatingAction[NoFields, Device]):
-    """Boot a device and answer its name and address.
+    """Boot a device and return its name and address.
 
     A device that fails to boot in time is deleted before the FAIL is
     answered.  If that fails too, the answer names the device, for the client

@@ -15,7 +15,7 @@ _SEEN_LATE = 10.0
 
 
 class BuildIp(CreatingAction[NoFields, FloatingIP]):
-    """Allocate a floating IP and answer its id and address."""
+    """Allocate a floating IP and return its id and address."""
 
     takes = NoFields
     answers = ("id", "ip")

@@ -22,7 +22,7 @@ class Request:
 
 
 class DeleteIp(Action[Request]):
-    """Give a floating IP back to the cloud, attached or not."""
+    """Release a floating IP, attached or not."""
 
     takes = Request
 

@@ -246,6 +246,6 @@ def command_for(action: str) -> type[ActionCommand]:
         "columns": [*columns, "error"] if is_countable else columns,
     }
     if plugin.answers:
-        attributes["_epilog"] = f"Answers {', '.join(plugin.answers)}."
+        attributes["_epilog"] = f"Returns {', '.join(plugin.answers)}."
     base = CountableCommand if is_countable else ActionCommand
     return type(base.__name__, (base,), attributes)

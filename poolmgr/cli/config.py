@@ -22,7 +22,7 @@ _NOT_SHOWN = "(a secret: not shown)"
 
 
 class ConfigConvert(PoolmgrCommand):
-    """Convert a configuration file (such as libra.cfg) to today's names.
+    """Convert a configuration file, such as libra.cfg, to the new names.
 
     The new file has the same effect. Its comments give the old name of every
     option, and say which had no effect and why.

@@ -39,7 +39,7 @@ class Submit(PoolmgrShowOne):
         add("--wait", action=boolean, default=True, help=wait)
         same = "the same as --no-wait"
         add("--background", action="store_false", dest="wait", help=same)
-        longest = "time limit, connecting included (default: none)"
+        longest = "time limit, including connecting (default: none)"
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
         add("--priority", choices=ranks, default="normal", help=help_)

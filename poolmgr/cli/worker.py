@@ -44,7 +44,7 @@ class WorkerCommand(PoolmgrCommand):
 
     Exit codes: 0: all running jobs were answered. 1: the worker could not
     start, or failed because of a bug. 3: some jobs were stopped because the
-    drain timeout was up. 130, 143: stopped at once.
+    drain timeout had expired. 130, 143: stopped at once.
     """
 
     service = True

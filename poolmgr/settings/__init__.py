@@ -164,7 +164,7 @@ class PoolSettings:
         "First part of device names; a uuid follows. '_' becomes '-'.",
         check=clean_basename,
     )
-    az: str = setting("1", "Number of Libra's zone, for 'az' in answers.")
+    az: str = setting("1", "Libra's zone number, returned as 'az'.")
     authority: Authority = setting(  # noqa: RUF009 - returns a field
         "pattern",
         "What poolmgr may delete, assign and remove. 'owned': only what has "
@@ -177,16 +177,16 @@ class PoolSettings:
         False, "Add the reason to FAIL answers, as 'error'.", mutable=True
     )
     long_timeout: float = setting(
-        600.0, "Seconds for a build of a device.", min=0.01, mutable=True
+        600.0, "Timeout of a build, in seconds.", min=0.01, mutable=True
     )
     # Libra's Admin API gives up after 120 seconds, queueing included.
     short_timeout: float = setting(
-        90.0, "Seconds for every other job.", min=0.01, mutable=True
+        90.0, "Timeout of other jobs, in seconds.", min=0.01, mutable=True
     )
     quota_wait: float = setting(
         300.0,
-        "Seconds that a build waits for room while the cloud's quota is used "
-        "up; at most half of its remaining time. Commands do not wait.",
+        "Seconds that a build waits while the cloud's quota is used up, but "
+        "at most half of its remaining time. Commands do not wait.",
         min=0,
     )
     check_port: int | None = setting(
@@ -213,7 +213,7 @@ class DriverSettings:
     """The choice of the driver, also in the group ``[poolmgr]``."""
 
     driver: str = setting(
-        "nova", "Cloud driver; its settings are in the group of its name."
+        "nova", "Cloud driver. Its options are in the group with its name."
     )
 
 
@@ -240,13 +240,13 @@ class WorkerSettings:
         mutable=True,
     )
     drain_timeout: float = setting(
-        300.0, "Seconds for running jobs after a stop.", min=0, mutable=True
+        300.0, "Timeout of draining, in seconds.", min=0, mutable=True
     )
     log_level: Literal["error", "warning", "info", "debug"] = setting(
-        "info", "Level of the log, without -v and -q.", mutable=True
+        "info", "Log level, unless -v or -q is given.", mutable=True
     )
     log_format: Literal["text", "json"] = setting(
-        "text", "Format of the worker's log, if --log-format is not given."
+        "text", "Format of the worker's log, unless --log-format is given."
     )
 
 
@@ -257,7 +257,7 @@ class MonitoringSettings:
     enabled: bool = setting(True, "Serve status page, metrics and health.")
     address: str = setting(
         "127.0.0.1",
-        "Address to listen on. Whoever can connect to it can read names, "
+        "Address to listen on. Anyone who can connect can read names, "
         "addresses and reasons without a password.",
         check=like(r"[A-Za-z0-9_.:-]+", "an address or a host name"),
     )
@@ -288,7 +288,7 @@ class ReaperSettings:
     )
     older_than: float = setting(
         1800.0,
-        "Minimum age of an orphan in seconds. The longest time-out of a job "
+        "Minimum age of an orphan in seconds. The longest timeout of a job "
         "counts if that is longer.",
         min=0,
         mutable=True,

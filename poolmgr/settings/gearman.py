@@ -23,7 +23,7 @@ class GearmanSettings:
         words=True,
     )
     ssl_ca: str | None = setting(
-        None, "Certificates (PEM) of the job servers. Turns TLS on."
+        None, "CA certificates (PEM) for the job servers. Turns TLS on."
     )
     ssl_cert: str | None = setting(
         None, "Client certificate (PEM). Needs ssl_key and ssl_ca."
@@ -41,12 +41,12 @@ class GearmanSettings:
     )
     heartbeat: float = setting(
         10.0,
-        "Seconds of silence before the worker asks a job server for an "
-        "answer, and for that answer.",
+        "Seconds of silence before the worker sends an echo request to a "
+        "job server, and seconds that the reply may take.",
         min=0.1,
     )
     connect_timeout: float = setting(
-        10.0, "Seconds for connecting, the TLS handshake included.", min=0.1
+        10.0, "Seconds for connecting, including TLS.", min=0.1
     )
     reconnect_sleep: float = setting(
         5.0, "Longest pause between two attempts, in seconds.", min=0.1

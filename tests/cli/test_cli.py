@@ -142,7 +142,7 @@ def test_help_lists_commands_and_options() -> None:
         done = poolmgr(*args)
         assert (done.returncode, done.stderr) == (0, "")
         for line in (
-            "build-device    Boot a device and answer its name and address",
+            "build-device    Boot a device and return its name and address",
             "worker          Run a worker until a signal stops it",
             "--gearman-server HOST:PORT",
         ):

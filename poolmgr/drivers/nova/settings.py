@@ -66,10 +66,10 @@ class NovaSettings:
     application_credential_secret: str | None = setting(
         None, "Secret of the application credential.", secret=True
     )
-    token: str | None = setting(None, "Token, not renewable.", secret=True)
+    token: str | None = setting(None, "Token; cannot be renewed.", secret=True)
     region_name: str | None = setting(None, "Region to use.")
     interface: Literal["public", "internal", "admin"] | None = setting(
-        None, "Type of endpoints. Unset: public."
+        None, "Type of endpoint. Unset: public."
     )
     cafile: str | None = setting(None, "CA certificates (PEM).")
     certfile: str | None = setting(None, "Client certificate (PEM).")
@@ -95,28 +95,28 @@ class NovaSettings:
     security_groups: tuple[str, ...] = setting(
         (), "Security groups, by name or id. Unset: the project's default."
     )
-    key_name: str | None = setting(None, "Key pair of the user.")
+    key_name: str | None = setting(None, "Name of a key pair of the user.")
     availability_zones: tuple[str, ...] = setting(
         (), "Availability zones, used in turn. Unset: Nova chooses."
     )
     server_group: str | None = setting(None, "Server group, by name or id.")
     config_drive: bool = setting(False, "Give devices a configuration drive.")
-    user_data: str | None = setting(None, "File for cloud-init on devices.")
+    user_data: str | None = setting(None, "File of user data for cloud-init.")
     metadata: tuple[str, ...] = setting(
-        (), "More metadata: KEY=VALUE entries.", check=_check_metadata
+        (), "Additional metadata: KEY=VALUE entries.", check=_check_metadata
     )
 
     # -- addresses ----------------------------------------------------------
 
     address_network: str | None = setting(
-        None, "Network of the address that is answered. Unset: any."
+        None, "Network of the address that is returned. Unset: any."
     )
     address_version: Literal["4", "6"] = setting(
-        "4", "IP version of the address that is answered."
+        "4", "IP version of the address that is returned."
     )
     address_type: Literal["best", "floating", "fixed"] = setting(
         "best",
-        "Type of the address that is answered. 'best': a floating IP, else a "
+        "Type of the address that is returned. 'best': a floating IP, else a "
         "public address, else the first fixed one.",
     )
     device_floating_ip: bool = setting(
@@ -129,16 +129,16 @@ class NovaSettings:
     # -- calls --------------------------------------------------------------
 
     console_lines: int = setting(
-        0, "Console lines logged of a failed device.", min=0, max=1000
+        0, "Lines of a failed device's console to log.", min=0, max=1000
     )
     call_timeout: float = setting(
-        30.0, "Seconds for one call of the cloud.", min=0.1, max=600
+        30.0, "Timeout of a call, in seconds.", min=0.1, max=600
     )
     calls_at_once: int = setting(
         32, "Concurrent calls; a quarter is for short jobs.", min=1, max=1000
     )
     calls_per_second: float = setting(
-        0.0, "Rate limit: calls a second; 0: no limit.", min=0, max=10000
+        0.0, "Rate limit: calls per second; 0: none.", min=0, max=10000
     )
 
     def __post_init__(self) -> None:
