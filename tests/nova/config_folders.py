@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from poolmgr.testing.openstack import LoopbackCloud
+from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import nova_group
 from tests.processes import poolmgr
 
@@ -29,6 +29,16 @@ def token_of(cloud: LoopbackCloud) -> dict[str, Any]:
         authenticated=False,
     )
     return dict(answer.json()["token"])
+
+
+def changed_token(cloud: LoopbackCloud, **changes: Any) -> Fault:
+    """Return the fault that Keystone changes its token."""
+    body = {"token": {**token_of(cloud), **changes}}
+    headers = {"X-Subject-Token": cloud.connect().authorize()}
+    return Fault(
+        "POST", "/auth/tokens", status=201, body=body, headers=headers,
+        times=None,
+    )  # fmt: skip
 
 
 class ConfigFolder:

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.nova.config_folders import ORIGINS, ConfigFolder, token_of
+from tests.nova.config_folders import (
+    ORIGINS,
+    ConfigFolder,
+    changed_token,
+    token_of,
+)
 
 # -- auth_url ----------------------------------------------------------------
 
@@ -102,16 +107,6 @@ def test_an_option_overrides_clouds_yaml(folder: ConfigFolder) -> None:
     output = folder.fails(environment, "check", "worker", "build-device")
 
     assert "Paris region not found" in output
-
-
-def changed_token(cloud: LoopbackCloud, **changes: Any) -> Fault:
-    """Return the fault that Keystone changes its token."""
-    body = {"token": {**token_of(cloud), **changes}}
-    headers = {"X-Subject-Token": cloud.connect().authorize()}
-    return Fault(
-        "POST", "/auth/tokens", status=201, body=body, headers=headers,
-        times=None,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("service", ["compute", "network", "image"])

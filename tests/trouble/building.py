@@ -102,6 +102,13 @@ def boots_too_slowly(stage: Stage) -> str:
     )
 
 
+@scene("to boot (it is active, but without an address): not done within ... s")
+def boots_without_address(stage: Stage) -> str:
+    stage.cloud()
+    text = "[poolmgr]\nlong_timeout = 3\n"
+    return by_hand(stage, "build-device", text=text, address_type="floating")
+
+
 @scene("was not deleted:")
 def not_deleted(stage: Stage) -> str:
     cloud = stage.cloud()

@@ -4,6 +4,8 @@ import re
 import signal
 from pathlib import Path
 
+from poolmgr.testing.openstack import Fault
+from tests.nova.config_folders import changed_token
 from tests.processes import Process
 from tests.trouble.scenes import scene
 from tests.trouble.stage import FAKE, Stage
@@ -40,6 +42,35 @@ def login_refused(stage: Stage) -> str:
     wrong = re.sub(r'("password": ")\w+', r"\1wrong-password", text)
     stage.clouds_yaml.write_text(wrong)
     return stage.run("--config-file", stage.config(), "worker")
+
+
+@scene("Expecting to find domain in project")
+def login_without_a_domain(stage: Stage) -> str:
+    words = "Expecting to find domain in project. The server could not comply."
+    error = {"code": 400, "message": words, "title": "Bad Request"}
+    refused = Fault(
+        "POST",
+        service="identity",
+        status=400,
+        times=None,
+        body={"error": error},
+    )
+    stage.cloud().fault(refused)
+    return stage.run("--config-file", stage.config(), "worker")
+
+
+@scene("the login is for no project; set project_name")
+def login_without_a_project(stage: Stage) -> str:
+    cloud = stage.cloud()
+    cloud.fault(changed_token(cloud, project=None, catalog=[]))
+    return stage.run("--config-file", stage.config(), "worker")
+
+
+@scene("Version 2.200 is not supported by the API")
+def microversion_unknown(stage: Stage) -> str:
+    stage.cloud()
+    config = stage.config(compute_api_version="2.200")
+    return stage.run("--config-file", config, "worker")
 
 
 @scene("POST /auth/tokens: cannot reach http://...: Connection refused")
