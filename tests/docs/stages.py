@@ -5,7 +5,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +59,18 @@ class Inventory(Stage):
             values = id_, address, on, 1, _dump(mark)
             database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
         database.close()
+
+
+class Orphans(Inventory):
+    """The same; the device that is building is older than any job."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        super().prepare()
+        state = self.variables["OS_FAKE__STATE"]
+        with closing(sqlite3.connect(state)) as database, database:
+            older = "UPDATE device SET created = created - ? WHERE ready > ?"
+            database.execute(older, (2 * HOUR, time.time()))
 
 
 def _dump(mark: Mark | None) -> str:
@@ -116,10 +128,19 @@ class Migration(Stage):
 
 
 class Start(Stage):
-    """An empty machine."""
+    """A machine without a configuration."""
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
+
+
+class Worker(Stage):
+    """A cloud and a job server at its usual address."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        super().prepare()
+        self.bind("localhost:4730", str(self.server.address))
 
 
 class Scaling(Stage):
@@ -153,8 +174,10 @@ STAGES: Mapping[str, type[Stage]] = {
     "commands.rst": Commands,
     "inventory.rst": Inventory,
     "migration.rst": Migration,
+    "reaper.rst": Orphans,
     "scaling.rst": Scaling,
     "start.rst": Start,
+    "worker.rst": Worker,
 }
 
 
