@@ -300,3 +300,23 @@ def test_an_adapter_of_a_callers_own_connection_is_used(
         device_names(openstack)
 
     assert adapter.count == len(cloud.calls)
+
+
+def test_proxies_are_looked_up_once_for_each_host(
+    cloud: LoopbackCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def no_proxies(url: str, no_proxy: str | None = None) -> dict[str, str]:
+        looked_up.append(url)
+        return {}
+
+    monkeypatch.setattr("requests.sessions.get_environ_proxies", no_proxies)
+    driver = NovaCloud(NovaSettings(call_timeout=5.0), cloud.connect())
+    with open_cloud(driver) as openstack:
+        for _twice in range(2):
+            device_names(openstack)
+            openstack.list_ips()
+
+    assert looked_up == [f"{cloud.url}/"]
+    assert len(cloud.calls) > 4
