@@ -380,14 +380,14 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: critical, action: BUILD_DEVICE}}
             exp_annotations:
-              summary: More than half of BUILD_DEVICE fail
-              description: The status page has the last reasons.
+              summary: More than half of the BUILD_DEVICE jobs fail
+              description: The status page shows the latest reasons.
       - alertname: PoolmgrCloudFails
         eval_time: 15m
         exp_alerts:
           - exp_labels: {{severity: critical, service: compute}}
             exp_annotations:
-              summary: More than a fifth of the calls of compute fail
+              summary: More than a fifth of the calls to compute fail
 """  # noqa: E501 - one line per series
 
 
