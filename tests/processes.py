@@ -15,7 +15,7 @@ from typing import IO
 
 from tests.forkserver import start
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 
 def poolmgr(
@@ -33,7 +33,7 @@ def poolmgr(
                 (given.fileno(), out.fileno(), error.fileno()),
             )
             try:
-                code = process.wait(60)
+                code = process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -103,9 +103,13 @@ class Process:
         self.signal(number)
         return self._process.poll() is not None
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+    def signal(self, *numbers: signal.Signals) -> None:
+        """Send a signal, or several that arrive together."""
+        if len(numbers) > 1:
+            # A stopped process handles them all when it continues.
+            numbers = (signal.SIGSTOP, *numbers, signal.SIGCONT)
+        for number in numbers:
+            self._process.send_signal(number)
 
     def exit_code(self) -> int:
         """Wait for its end and return the exit code."""

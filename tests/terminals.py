@@ -15,7 +15,7 @@ from tests import forkserver
 from tests.forkserver import Started
 from tests.polling import until
 
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 
 
 class Terminal:
@@ -25,6 +25,7 @@ class Terminal:
     :param columns: width of the terminal
     :param rows: height of the terminal
     :param environment: variables; empty ones are unset
+    :ivar first_modes: the terminal's input modes before the start
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Terminal:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
+        self.first_modes = self.modes
         termios.tcsetwinsize(slave, (rows, columns))
         common = {"TERM": "xterm-256color", **environment}
         variables = {

@@ -79,9 +79,7 @@ def test_an_interrupted_process_1_deletes_what_it_created(
 def test_simultaneous_signals_count_as_one(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with building(state) as process:
-        process.signal(signal.SIGTERM)
-        process.signal(signal.SIGHUP)
-        process.signal(signal.SIGINT)
+        process.signal(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
         assert process.exit_code() in {128 + number for number in SIGNALS}
 

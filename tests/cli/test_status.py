@@ -14,7 +14,7 @@ import pytest
 from tests.batches import FUNCTION, queue
 from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
 from tests.polling import until
-from tests.processes import poolmgr, worker
+from tests.processes import TIMEOUT, poolmgr, worker
 from tests.terminals import Terminal, terminal
 
 #: Each of these characters takes two columns.
@@ -120,11 +120,10 @@ def test_the_terminal_is_restored_at_the_end(
     end: str | signal.Signals, code: int
 ) -> None:
     with builtin() as server, terminal(*watching(server)) as shown:
-        before = shown.modes
         shown.wait_for(lambda: str(server.address) in shown.text)
         assert OPEN_SCREEN in shown.raw
         assert shown.cursor_hidden
-        assert shown.modes != before
+        assert shown.modes != shown.first_modes
 
         if isinstance(end, str):
             shown.type(end)
@@ -134,7 +133,7 @@ def test_the_terminal_is_restored_at_the_end(
         assert shown.exit_code() == code
         assert CLOSE_SCREEN in shown.raw.rpartition(OPEN_SCREEN)[2]
         assert not shown.cursor_hidden
-        assert shown.modes == before
+        assert shown.modes == shown.first_modes
         assert b"Traceback" not in shown.raw
 
 
@@ -180,7 +179,7 @@ def test_a_pipe_gets_a_table_at_each_interval(tmp_path: Path) -> None:
         try:
             until(lambda: path.read_text().count("Wait") >= 3)
             process.send_signal(signal.SIGINT)
-            _out, err = process.communicate(timeout=30)
+            _out, err = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
             process.wait()
