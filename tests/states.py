@@ -57,14 +57,15 @@ class State:
             if device.mark is not None and not device.mark.is_left
         }
 
-    def boot(self, uniques: Iterable[str]) -> None:
-        """Finish the boot of the jobs' devices now."""
+    def boot(self, uniques: Iterable[str] | None = None) -> None:
+        """Finish the boot of the jobs' devices now; of all by default."""
         names = {d.mark.unique: d.name for d in self.devices() if d.mark}
+        uniques = names if uniques is None else uniques
         now = time.time()
-        with closing(sqlite3.connect(self.path, timeout=20.0)) as db, db:
+        with closing(sqlite3.connect(self.path, timeout=60.0)) as db, db:
             db.executemany(
-                "UPDATE device SET ready = ? WHERE name = ?",
-                [(now, names[unique]) for unique in uniques],
+                "UPDATE device SET ready = ? WHERE name = ? AND ready > ?",
+                [(now, names[unique], now) for unique in uniques],
             )
 
     def boots(self) -> list[tuple[float, float]]:

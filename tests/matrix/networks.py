@@ -14,7 +14,7 @@ from tests.wanted import program
 SERVER = "10.213.0.1"
 WORKER = "10.213.0.2"
 UNKNOWN_MAC = "02:00:00:00:00:01"
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.certificates import Identity
 from tests.jobservers import free_port
 from tests.wanted import program
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def terminator(

@@ -16,7 +16,7 @@ from tests.polling import until
 from tests.processes import worker
 from tests.states import ONE_SLOT
 
-QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
+IMPATIENT = "[gearman]\nconnect_timeout = 1\n"
 
 
 def test_a_dead_first_server_is_served_once_it_starts() -> None:
@@ -75,7 +75,7 @@ def test_unresponsive_servers_are_retried_without_delaying_others(
 ) -> None:
     with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
         servers = [str(hole), str(silent.address), str(good.address)]
-        with worker(servers, QUICK, tmp_path) as process:
+        with worker(servers, IMPATIENT, tmp_path) as process:
             process.wait_for(f"{good.address}: connected and registered")
             process.wait_for("not connected within 1 s")
             while len(silent.times) < 3:
@@ -93,7 +93,8 @@ def test_a_server_that_hangs_at_a_grab_blocks_the_only_slot_until_noticed(
     """gearmand cannot be made to hang, so a scripted server does."""
     with gearmand() as good, peer(hangs_at_a_grab) as hung:
         servers = [str(hung.address), str(good.address)]
-        with worker(servers, QUICK + ONE_SLOT, tmp_path) as process:
+        quick = f"{IMPATIENT}heartbeat = 0.5\n{ONE_SLOT}"
+        with worker(servers, quick, tmp_path) as process:
             process.wait_for(f"{hung.address}: connected and registered")
             for _attempt in range(3):
                 assert ask(good.address, BUILD)["response"] == "PASS"

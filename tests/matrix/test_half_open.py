@@ -47,7 +47,7 @@ def gearmand(host: Host, where: str) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.wait(20.0)
+        process.wait(60.0)
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ class Submission:
 
     def passes(self) -> None:
         """Wait for the answer, which must be a PASS."""
-        answer, _nothing = self._process.communicate(timeout=60.0)
+        answer, _nothing = self._process.communicate(timeout=120.0)
         assert json.loads(answer)["response"] == "PASS"
 
     def close(self) -> None:
         """Kill the client."""
         self._process.kill()
-        self._process.communicate(timeout=20.0)
+        self._process.communicate(timeout=60.0)
 
 
 @pytest.mark.endurance

@@ -21,8 +21,10 @@ from tests.batches import (
     queue,
 )
 from tests.jobservers import JobServerProcess, gearmand
+from tests.matrix.packets import PacketFilter
 from tests.polling import until
 from tests.processes import worker
+from tests.relays import relay
 from tests.states import NEVER, State
 
 PRIORITIES: dict[str, Priority] = {
@@ -32,22 +34,35 @@ PRIORITIES: dict[str, Priority] = {
     "low": "low",
 }
 ONE_BUILD = "[worker]\nlong_jobs = 1\n"
+#: A worker's message that it sleeps until the job server has a job.
+PRE_SLEEP = b"\0REQ\0\0\0\x04"
+
+
+def boot_all(state: State, server: Address) -> None:
+    """Finish the boot of each device that is created, until no job is left."""
+
+    def is_idle() -> bool:
+        state.boot()
+        return job_counts(server) == (0, 0)
+
+    until(is_idle)
 
 
 def test_prefetched_builds_of_a_disconnected_client_are_dropped(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_BUILD, boot_time=0.5)
-    with worker([str(job_server.address)], config, tmp_path) as process:
+    config = state.config(ONE_BUILD, boot_time=NEVER)
+    server = job_server.address
+    with worker([str(server)], config, tmp_path) as process:
         process.wait_for("registered")
-        with batch(job_server.address, [BUILD] * 8) as first:
-            until(lambda: job_counts(job_server.address) == (8, 8))
-            with batch(job_server.address, [BUILD] * 2) as second:
-                until(lambda: job_counts(job_server.address)[1] >= 9)
+        with batch(server, [BUILD] * 8) as first:
+            until(lambda: job_counts(server) == (8, 8))
+            with batch(server, [BUILD] * 2) as second:
+                until(lambda: job_counts(server)[1] >= 9)
                 first.close()
+                boot_all(state, server)
                 second.passes()
-        until(lambda: job_counts(job_server.address) == (0, 0))
 
     # At most three builds of the disconnected client were running or done.
     assert len(state.devices()) <= 5
@@ -58,7 +73,7 @@ def test_a_prefetched_build_is_kept_while_one_of_its_clients_remains(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_BUILD, boot_time=0.5)
+    config = state.config(ONE_BUILD, boot_time=NEVER)
     server = job_server.address
     with worker([str(server)], config, tmp_path) as process:
         process.wait_for("registered")
@@ -68,6 +83,7 @@ def test_a_prefetched_build_is_kept_while_one_of_its_clients_remains(
         ):
             until(lambda: job_counts(server)[1] >= 2)
             first.close()
+            boot_all(state, server)
             second.passes()
 
 
@@ -86,17 +102,32 @@ def test_prefetched_builds_start_by_priority(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_BUILD, boot_time=NEVER)
+    # A heartbeat asks for jobs as well.
+    never = f"[gearman]\nheartbeat = {NEVER}\n"
+    config = state.config(ONE_BUILD + never, boot_time=NEVER)
     names = [
         *("running", "low-1", "low-2", "normal-1", "high-1"),
         *("low-3", "normal-2", "high-2"),
     ]
 
+    slept: list[bytes] = []
+
+    def count_sleeps(packet: bytes) -> bytes:
+        if packet.startswith(PRE_SLEEP):
+            slept.append(packet)
+        return packet
+
     async def submit(server: Address) -> None:
-        """Submit each build after the worker has taken the one before."""
+        """Submit each build once the worker has taken the one before.
+
+        The worker counts the queued jobs of each priority before it asks for
+        one. It would not know the priority of a job submitted in between, so
+        it has to sleep first.
+        """
         payload = json.dumps(BUILD).encode()
         async with Client([server]) as client:
             for number, name in enumerate(names, 1):
+                before = len(slept)
                 await client.submit(
                     FUNCTION,
                     payload,
@@ -105,6 +136,8 @@ def test_prefetched_builds_start_by_priority(
                     priority=PRIORITIES[name.partition("-")[0]],
                 )
                 while (await admin.status(server))[0].running < number:
+                    await asyncio.sleep(0.01)
+                while len(slept) == before:
                     await asyncio.sleep(0.01)
 
     started: list[str] = []
@@ -116,9 +149,10 @@ def test_prefetched_builds_start_by_priority(
 
     with (
         gearmand() as server,
-        worker([str(server.address)], config, tmp_path) as process,
+        relay(server.address, PacketFilter(count_sleeps)) as between,
+        worker([str(between.address)], config, tmp_path),
     ):
-        process.wait_for("registered")
+        until(lambda: slept)
         asyncio.run(asyncio.wait_for(submit(server.address), TIMEOUT))
         for _each in names:
             until(another_has_started)
@@ -135,13 +169,15 @@ def test_prefetched_builds_keep_their_retries_while_draining(
     tmp_path: Path, retries: int
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_BUILD, boot_time=0.5)
+    config = state.config(ONE_BUILD, boot_time=NEVER)
     with gearmand(f"--job-retries={retries}") as server:
         with worker([str(server.address)], config, tmp_path) as process:
             process.wait_for("registered")
             with batch(server.address, [BUILD] * 6) as jobs:
                 until(lambda: job_counts(server.address) == (6, 6))
                 process.signal(signal.SIGTERM)
+                process.wait_for("draining, 1 of ")
+                boot_all(state, server.address)
                 jobs.passes()
             assert process.exit_code() == 0
 
@@ -150,7 +186,7 @@ def test_another_worker_answers_short_jobs_while_one_drains(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_BUILD, boot_time=0.5)
+    config = state.config(ONE_BUILD, boot_time=NEVER)
     folder = tmp_path / "next"
     folder.mkdir()
     with gearmand("--job-retries=1") as server:
@@ -163,4 +199,5 @@ def test_another_worker_answers_short_jobs_while_one_drains(
                 with worker(servers, config, folder) as other:
                     other.wait_for("registered")
                     assert ask(server.address)["response"] == "PASS"
+                    boot_all(state, server.address)
                     jobs.passes()

@@ -10,7 +10,7 @@ from tests.jobservers import JobServerProcess, gearmand
 from tests.logs import executions, registrations
 from tests.polling import until
 from tests.processes import worker
-from tests.states import ONE_SLOT, State
+from tests.states import NEVER, ONE_SLOT, State
 
 MANY = 20_000
 
@@ -40,7 +40,7 @@ def test_a_queue_of_20000_jobs_is_processed(tmp_path: Path) -> None:
         uniques = queue(server.address, [BUILD_IP] * MANY)
         assert job_counts(server.address) == (MANY, 0)
         with worker([str(server.address)], config, tmp_path) as process:
-            until(lambda: job_counts(server.address) == (0, 0), 90.0, 0.1)
+            until(lambda: job_counts(server.address) == (0, 0), 500.0, 0.1)
             assert ask(server.address, {"action": "?"})["response"] == "FAIL"
 
             until(lambda: registrations(process) == 1)
@@ -51,12 +51,16 @@ def test_one_slot_serves_three_servers_in_turn(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(ONE_SLOT, boot_time=0.3)
+    config = state.config(ONE_SLOT, boot_time=NEVER)
     with gearmand() as a, gearmand() as b, gearmand() as c:
         servers = [each.address for each in (a, b, c)]
         for server in servers:
             queue(server, [BUILD] * 4)
         with worker([str(s) for s in servers], config, tmp_path) as process:
+            until(lambda: registrations(process) == 3)
+            for number in range(1, 13):
+                until(lambda: len(state.devices()) == number)  # noqa: B023
+                state.boot()
             until(lambda: len(executions(process)) == 12)
 
     for (_created, ready), (created, _ready) in pairwise(state.boots()):
@@ -92,7 +96,7 @@ def test_two_submissions_with_one_unique_run_once(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = state.config(boot_time=1)
+    config = state.config(boot_time=NEVER)
     address = job_server.address
     with worker([str(address)], config, tmp_path) as process:
         process.wait_for("registered")
@@ -100,6 +104,8 @@ def test_two_submissions_with_one_unique_run_once(
             batch(address, [BUILD], ["same"]) as one,
             batch(address, [BUILD], ["same"]) as other,
         ):
+            until(state.devices)
+            state.boot()
             answers = one.passes() + other.passes()
 
         until(lambda: executions(process) == {"same": 1})
@@ -111,7 +117,7 @@ def test_one_unique_at_two_servers_runs_once(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(boot_time=1)
+    config = state.config(boot_time=NEVER)
     with gearmand() as a, gearmand() as b:
         servers = [str(a.address), str(b.address)]
         with worker(servers, config, tmp_path) as process:
@@ -120,6 +126,10 @@ def test_one_unique_at_two_servers_runs_once(
                 batch(a.address, [BUILD], ["same"]) as one,
                 batch(b.address, [BUILD], ["same"]) as other,
             ):
+                until(lambda: job_counts(a.address) == (1, 1))
+                until(lambda: job_counts(b.address) == (1, 1))
+                until(state.devices)
+                state.boot()
                 answers = one.passes() + other.passes()
 
             until(lambda: executions(process) == {"same": 1})

@@ -74,7 +74,7 @@ def test_jobs_of_the_gear_library_are_answered(
                 )
             for _each in range(10):
                 process.wait_for("outcome=PASS")
-            found = [answers.get(timeout=30.0) for _each in range(10)]
+            found = [answers.get(timeout=60.0) for _each in range(10)]
     finally:
         client.shutdown()
 
@@ -127,7 +127,7 @@ def test_batches_of_python_gearman_are_answered(
             [python, "-c", PYTHON_2_CLIENT, str(job_server.address), "20"],
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=300,
             env={**os.environ, "PYTHONPATH": str(folder)},
             check=False,
         )

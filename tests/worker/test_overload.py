@@ -13,6 +13,7 @@ from tests.jobservers import gearmand
 from tests.logs import passed
 from tests.polling import until
 from tests.processes import Process, worker
+from tests.worker.peer_delay import long_peer_delay
 
 CIRCUIT_OPEN = "circuit open: creating devices"
 
@@ -45,7 +46,9 @@ def test_builds_go_to_the_worker_whose_cloud_has_room(tmp_path: Path) -> None:
     folder.mkdir()
     with (
         gearmand() as server,
-        worker([str(server.address)], full, tmp_path) as process,
+        worker(
+            [str(server.address)], full, tmp_path, **long_peer_delay(tmp_path)
+        ) as process,
     ):
         process.wait_for("registered")
         with batch(server.address, [BUILD]):
@@ -54,8 +57,8 @@ def test_builds_go_to_the_worker_whose_cloud_has_room(tmp_path: Path) -> None:
                 other.wait_for("registered")
                 with batch(server.address, [BUILD] * 40):
                     # If the full worker did not leave builds to others, each
-                    # would take about half. On a busy machine it may be
-                    # faster at a few.
+                    # would take about half. It may get a few, if all take
+                    # longer than its delay.
                     until(lambda: len(passed(other)) >= 32)
 
     assert "".join(process.lines).count(CIRCUIT_OPEN) == 1

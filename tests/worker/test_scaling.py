@@ -42,7 +42,9 @@ class Clients:
     def wait_for_more(self) -> None:
         """Wait until some more jobs have been answered."""
         before = len(self.uniques)
-        until(lambda: len(self.uniques) >= before + 40 or self._failed(), 60.0)
+        until(
+            lambda: len(self.uniques) >= before + 40 or self._failed(), 120.0
+        )
 
     def end(self) -> None:
         """Stop, and raise the error of a failed client."""

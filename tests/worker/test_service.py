@@ -28,6 +28,7 @@ from tests.logs import passed
 from tests.polling import until
 from tests.processes import worker
 from tests.states import NEVER, State
+from tests.worker.peer_delay import long_peer_delay
 
 # -- answers ----------------------------------------------------------------
 
@@ -188,8 +189,9 @@ def test_builds_go_to_the_worker_with_free_slots(
     free = "[fake]\nboot_time = 0.1\n[worker]\nlong_jobs = 100\n"
     folder = tmp_path / "free"
     folder.mkdir()
+    patient = long_peer_delay(tmp_path)
     with (
-        worker([str(address)], full, tmp_path) as process,
+        worker([str(address)], full, tmp_path, **patient) as process,
         batch(address, [BUILD]),
     ):
         process.wait_for("registered")
@@ -197,8 +199,8 @@ def test_builds_go_to_the_worker_with_free_slots(
         with worker([str(address)], free, folder) as other:
             other.wait_for("registered")
             with batch(address, [BUILD] * 50):
-                # On a busy machine the worker without a free slot may be
-                # faster at a few.
+                # The worker without a free slot may get a few, if all take
+                # longer than its delay.
                 until(lambda: len(passed(other)) >= 40)
                 other.signal(signal.SIGTERM)
                 assert other.exit_code() == 0
@@ -250,15 +252,18 @@ def test_a_build_of_a_lost_connection_frees_its_slot(
 def test_jobs_lost_with_a_connection_are_reported_by_one_warning(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
-    config = "[fake]\nboot_time = 3\n[worker]\nlong_jobs = 8\n"
+    state = State(tmp_path)
+    config = state.config("[worker]\nlong_jobs = 8\n", boot_time=NEVER)
     server = job_server.address
     with worker([str(server)], config, tmp_path) as process:
         process.wait_for("connected and registered")
         # Eight run and two are prefetched.
         with batch(server, [BUILD] * 10):
             until(lambda: running(server) == 10)
+            until(lambda: len(state.devices()) == 8)
             job_server.kill()
             process.wait_for("jobs were lost")
+            state.boot()
             words = "connection lost before its answer was sent"
             until(lambda: "".join(process.lines).count(words) == 8)
 

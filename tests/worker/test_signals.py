@@ -20,7 +20,6 @@ from tests.batches import (
     batch,
     job_counts,
     queue,
-    running,
     submit,
 )
 from tests.jobservers import JobServerProcess, builtin, gearmand
@@ -138,8 +137,7 @@ def signalled(
         process.wait_for("registered")
         with batch(server.address, [BUILD]) as build:
             until(lambda: len(state.devices()) == 1)
-            for number in numbers or [signal.SIGTERM]:
-                process.signal(number)
+            process.signal(*(numbers or [signal.SIGTERM]))
             yield process, build
 
 
@@ -223,7 +221,7 @@ def test_draining_does_not_wait_for_a_lost_connection(
 def test_a_build_of_a_connection_lost_while_draining_is_taken_over(
     state: State, tmp_path: Path
 ) -> None:
-    config = state.config(boot_time=3)
+    config = state.config(boot_time=NEVER)
     with gearmand() as server, relay(server.address) as between:
         with worker([str(between.address)], config, tmp_path) as first:
             first.wait_for("registered")
@@ -236,6 +234,7 @@ def test_a_build_of_a_connection_lost_while_draining_is_taken_over(
                     between.cut()
                     second.wait_for("taking over")
                     assert first.exit_code() == 0
+                    state.boot()
 
                     (answer,) = build.passes()
 
@@ -246,13 +245,18 @@ def test_prefetched_builds_without_time_left_go_to_another_worker(
     job_server: JobServerProcess, state: State, tmp_path: Path
 ) -> None:
     config = state.config(
-        "[worker]\nlong_jobs = 2\ndrain_timeout = 8", boot_time=2
+        "[worker]\nlong_jobs = 2\ndrain_timeout = 10", boot_time=1
     )
     server = job_server.address
+
+    def all_are_at_the_worker() -> bool:
+        unfinished, running = job_counts(server)
+        return unfinished == running
+
     with worker([str(server)], config, tmp_path) as first:
         first.wait_for("registered")
         with batch(server, [BUILD] * 100) as builds:
-            until(lambda: running(server) == 100)
+            until(all_are_at_the_worker)
             first.signal(signal.SIGTERM)
             assert first.exit_code() == 0
             with worker([str(server)], state.config(boot_time=0), tmp_path):

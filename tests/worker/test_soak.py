@@ -10,7 +10,7 @@ import pytest
 from tests import environments
 from tests.soak import Gauge, Load, forget, soaking
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.endurance]
 
 #: The allowed growth in open files, threads, and KiB of memory. Connections to
 #: the cloud stay open for reuse. A job's objects take several KiB: a leak of

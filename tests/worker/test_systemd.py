@@ -215,7 +215,7 @@ def analyze(*args: str) -> subprocess.CompletedProcess[str]:
         [program("systemd-analyze", package="systemd"), *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

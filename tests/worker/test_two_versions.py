@@ -23,7 +23,7 @@ from tests.polling import until
 from tests.processes import Process, poolmgr
 from tests.wanted import go_without
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.endurance]
 
 OLD_COMMIT = "91cbe37"
 
