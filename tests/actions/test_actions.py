@@ -102,7 +102,7 @@ def manager_of(**settings: object) -> PoolManager:
     """Return a pool manager whose fake cloud has these settings."""
     cloud = FakeCloud(FakeSettings(**settings))  # type: ignore[arg-type]
     return PoolManager(
-        cloud, PoolSettings(explain_failures=True, long_timeout=0.2)
+        cloud, PoolSettings(explain_failures=True, long_timeout=TIMEOUT)
     )
 
 
@@ -449,9 +449,10 @@ def test_a_lost_attachment_is_repeated() -> None:
 def test_an_attachment_without_effect_fails_at_the_deadline() -> None:
     cloud = LostAttachments()
     cloud.lost = 1_000_000
-    settings = PoolSettings(short_timeout=0.5, explain_failures=True)
+    settings = PoolSettings(explain_failures=True)
     manager = PoolManager(cloud, settings)
     device, ip = build_device(manager), build_ip(manager)
+    manager.adopt(replace(settings, short_timeout=0.5))
 
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
@@ -486,11 +487,11 @@ def test_a_closed_check_port_fails_the_job_and_detaches(
     port: int, passes: bool
 ) -> None:
     cloud = FakeCloud(FakeSettings(closed_port=443))
-    manager = PoolManager(
-        cloud,
-        PoolSettings(check_port=port, short_timeout=0.3),
-    )
+    settings = PoolSettings(check_port=port)
+    manager = PoolManager(cloud, settings)
     device, ip = build_device(manager), build_ip(manager)
+    if not passes:
+        manager.adopt(replace(settings, short_timeout=0.3))
 
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
@@ -502,10 +503,10 @@ def test_a_closed_check_port_does_not_detach_after_a_lost_connection() -> None:
     # The job server has delivered the job to another worker, which may have
     # found the port open and answered PASS.
     cloud = FakeCloud(FakeSettings(closed_port=443))
-    manager = PoolManager(
-        cloud, PoolSettings(check_port=443, short_timeout=0.3)
-    )
+    settings = PoolSettings(check_port=443)
+    manager = PoolManager(cloud, settings)
     device, ip = build_device(manager), build_ip(manager)
+    manager.adopt(replace(settings, short_timeout=0.3))
     message = {"action": "ASSIGN_IP", "ip": ip["ip"], "name": device["name"]}
 
     lost = manager.submit(message, Job("u", "H:a:1", "127.0.0.1:4730"))

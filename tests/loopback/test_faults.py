@@ -274,7 +274,7 @@ def test_calls_above_the_rate_limit_are_refused(caller: Caller) -> None:
     assert message_of(second) == "This request was rate-limited."
 
 
-@pytest.mark.cloud(latencies={"compute": 0.5})
+@pytest.mark.cloud(latencies={"compute": 2.0})
 def test_slow_calls_run_concurrently(caller: Caller) -> None:
     caller.list_names()
     threads = [threading.Thread(target=caller.list_names) for _ in range(8)]
@@ -285,8 +285,8 @@ def test_slow_calls_run_concurrently(caller: Caller) -> None:
     for thread in threads:
         thread.join()
 
-    # Calls one after another would take 4 s.
-    assert 0.5 <= time.monotonic() - start < 4.0
+    # Calls one after another would take 16 s.
+    assert 2.0 <= time.monotonic() - start < 16.0
 
 
 def test_close_aborts_a_hung_request() -> None:
@@ -306,7 +306,7 @@ def test_close_aborts_a_hung_request() -> None:
     thread.start()
     until(lambda: cloud.count(path="/servers") == 2)
     cloud.close()
-    thread.join(20)
+    thread.join(60)
 
     assert not thread.is_alive()
     assert errors

@@ -21,7 +21,7 @@ from tests.clouds import settings_for
 from tests.polling import until
 from tests.reaping import BlockingReaper, verdicts
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 BASENAME = "libra"
 #: A name in the form that the original Pool Manager used as well.
 DEVICE_NAME = f"{BASENAME}-eaf1fef0-1584-11e3-b42b-02163e192df9"

@@ -96,7 +96,7 @@ def test_a_device_of_a_cell_that_is_down_does_not_count_as_deleted(
 def test_the_failure_names_the_device_that_nova_keeps(
     pools: Pools,
 ) -> None:
-    pool = pools.new(long_timeout=1.0)
+    pool = pools.new(long_timeout=3.0)
     pool.fault(Fault.stuck(), not_found("DELETE"), not_found("GET"))
 
     answer = pool.run("BUILD_DEVICE")

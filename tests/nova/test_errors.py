@@ -208,7 +208,7 @@ def test_errors_of_the_cloud_have_error_codes(
         {"reset": True},
         {"truncate": True},
         {"drip": 0.05},
-        {"hang": 30.0},
+        {"hang": 60.0},
     ],
     ids=lambda effect: next(iter(effect)) + str(effect.get("status", "")),
 )
@@ -225,7 +225,7 @@ def test_retries_end_at_the_deadline(
     assert error["retryable"] is True
     # Any other message names the failed call.
     assert error["code"] == "deadline" or "/floatingips" in error["message"]
-    assert time.monotonic() - started < 10.0
+    assert time.monotonic() - started < 30.0
 
 
 def test_an_html_page_becomes_one_short_line(pools: Pools) -> None:

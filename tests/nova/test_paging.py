@@ -97,6 +97,7 @@ def test_reading_a_list_without_end_fails(
         return {**answer, key: [entry], f"{key}_links": [link]}
 
     pool.fault(Fault(path=path, method="GET", change=endless, times=None))
+    pool.adopt(short_timeout=5.0, long_timeout=5.0)
     action = "BUILD_IP" if path == IPS else "BUILD_DEVICE"
 
     error = error_of(pool.run(action))
