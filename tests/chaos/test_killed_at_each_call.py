@@ -214,7 +214,7 @@ def test_a_late_attachment_does_not_undo_a_newer_one(
     one, other = stage.passes("BUILD_DEVICE"), stage.passes("BUILD_DEVICE")
     ip = stage.passes("BUILD_IP")["ip"]
     first.end()
-    moment = Moment("PUT", ONE_IP, "late", late=4.0)
+    moment = Moment("PUT", ONE_IP, "late", late=15.0)
 
     _answer, hold = stage.killed_at(
         [moment], "ASSIGN_IP", ip=ip, name=one["name"]

@@ -68,11 +68,11 @@ def test_submit_prints_the_handle_without_waiting(
 def test_submit_ends_after_its_timeout(job_server: JobServerProcess) -> None:
     done = poolmgr(
         *("--gearman-server", str(job_server.address)),
-        *("submit", "--timeout", "0.3", "{}"),
+        *("submit", "--timeout", "3", "{}"),
     )
 
     assert done.returncode == 1
-    assert "no answer within 0.3 s" in done.stderr
+    assert "no answer within 3 s" in done.stderr
 
 
 def test_the_timeout_includes_a_silent_server() -> None:

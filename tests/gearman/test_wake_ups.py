@@ -77,17 +77,16 @@ def test_no_job_is_lost_if_a_full_worker_is_woken() -> None:
 def test_a_draining_worker_requests_no_jobs() -> None:
     async def scenario() -> None:
         with gearmand() as server:
-            options = ConnectionOptions(heartbeat=0.1)
             address = server.address
-            async with running(address, options=options) as worker:
-                async with Client([address], options) as client:
+            async with running(address, options=QUICK) as worker:
+                async with Client([address]) as client:
                     await worker.registered()
                     worker.worker.drain()
                     await until(lambda: not worker.asks)
                     await client.submit(FUNCTION, b"x", background=True)
-                    # Five heartbeats pass; a GRAB would come with the first.
-                    for _each in range(5):
-                        await asyncio.sleep(0.1)
+                    # Three heartbeats pass; a GRAB would come with the first.
+                    for _each in range(3):
+                        await asyncio.sleep(QUICK.heartbeat)
                         (status,) = await admin.status(address)
                         assert status.running == 0
 

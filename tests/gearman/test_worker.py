@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -158,6 +159,12 @@ def test_redelivered_jobs_keep_handle_and_unique(
     asyncio.run(scenario())
 
 
+async def count_running(servers: Sequence[Address]) -> int:
+    """Return the number of jobs at the workers."""
+    states = [await admin.status(server) for server in servers]
+    return sum(state[0].running for state in states)
+
+
 def test_a_worker_takes_no_more_jobs_than_it_has_free_slots() -> None:
     async def scenario() -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -181,13 +188,9 @@ def test_a_worker_takes_no_more_jobs_than_it_has_free_slots() -> None:
                 job = await worker.job()
                 served.append(job.server)
                 # A server may not have received the last answer yet.
-                for _attempt in range(500):
-                    states = [await admin.status(s) for s in servers]
-                    if sum(state[0].running for state in states) == 1:
-                        break
-                    await asyncio.sleep(0.01)
-                else:
-                    raise AssertionError(states)
+                async with asyncio.timeout(TIMEOUT):
+                    while await count_running(servers) != 1:
+                        await asyncio.sleep(0.01)
                 worker.done(job)
             # The servers take turns; no queue waits until another is empty.
             assert len(set(served[:3])) == 3

@@ -1,16 +1,18 @@
 """Tests of answers that are lost on their way to the client."""
 
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from poolmgr.errors import TransportError
+from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.batches import BUILD, BUILD_IP, ask, batch
+from tests.clouds import nova_group
 from tests.jobservers import gearmand
 from tests.polling import until
-from tests.processes import worker
+from tests.processes import TIMEOUT, Process, worker
 from tests.relays import WORK_COMPLETE, Filter, relay
 from tests.states import State
 
@@ -76,16 +78,34 @@ def test_an_answer_lost_with_the_job_server_leaves_an_unconfirmed_mark(
 def test_an_unsent_answer_leaves_a_floating_ip_in_state_building(
     tmp_path: Path,
 ) -> None:
-    state = State(tmp_path)
-    config = state.config(call_time=1)
-    with gearmand() as server:
-        with worker([str(server.address)], config, tmp_path) as process:
-            process.wait_for("registered")
-            with batch(server.address, [BUILD_IP]):
-                # The connection breaks during the second call, which
-                # allocates; the first one looks for the job's floating IP.
-                time.sleep(1.5)
-                server.kill()
-            process.wait_for("outcome=PASS")
+    path = tmp_path / "poolmgr.conf"
+    path.write_text(nova_group("loopback"))
+    with LoopbackCloud() as cloud, gearmand() as server:
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        lost = threading.Event()
 
-    assert [mark.state for mark in state.marks()] == ["building"]
+        def wait_for_loss(_call: Call) -> bool:
+            assert lost.wait(TIMEOUT)
+            return False
+
+        allocation = Fault("POST", "/floatingips", where=wait_for_loss, hang=0)
+        process = Process(
+            ["--config-file", str(path)]
+            + ["--gearman-server", str(server.address), "worker"],
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+        try:
+            process.wait_for("registered")
+            cloud.fault(allocation)
+            with batch(server.address, [BUILD_IP]):
+                until(lambda: cloud.count("POST", path="/floatingips"))
+                server.kill()
+            process.wait_for("jobs were lost")
+            lost.set()
+            process.wait_for("outcome=PASS")
+        finally:
+            lost.set()
+            process.end()
+        (ip,) = cloud.floating_ips
+
+    assert "state=building" in ip["description"]

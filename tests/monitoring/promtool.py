@@ -11,7 +11,7 @@ def promtool(*args: str) -> str:
         [program("promtool"), *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     output = done.stdout + done.stderr

@@ -40,7 +40,7 @@ class Prometheus:
 
     def _get(self, path: str) -> dict[str, object]:
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             data: dict[str, object] = json.load(answer)["data"]
         return data
 
@@ -80,7 +80,7 @@ def prometheus(worker_port: int, folder: Path) -> Iterator[Prometheus]:
     )
     try:
         server = Prometheus(port)
-        until(lambda: has_scraped(server), 60.0)
+        until(lambda: has_scraped(server), 120.0)
         yield server
     finally:
         process.kill()
@@ -125,7 +125,7 @@ def test_the_first_failed_job_and_the_loss_of_the_last_worker_raise_alerts(
                 worker.process.end()
                 expected = {("PoolmgrNoWorkers", "")}
                 expected |= {("PoolmgrPoolWithoutWorkers", "")}
-                until(lambda: expected <= monitor.firing, 60.0)
+                until(lambda: expected <= monitor.firing, 120.0)
 
 
 def test_all_alerts_exclude_the_same_client_errors() -> None:

@@ -108,7 +108,7 @@ def test_a_worker_over_quota_is_not_ready_until_there_is_room(
             ready, page = worker.get("/readyz"), worker.get("/")
             cloud.set_quota(**{quota: 10})
             # An open circuit refuses BUILD_IP, so it is tried repeatedly.
-            until(lambda: passes(server, message), 60.0)
+            until(lambda: passes(server, message), 120.0)
             until(lambda: is_ready(worker))
 
     assert ready.status == 503
@@ -165,7 +165,7 @@ def wait_for_status(worker: WatchedWorker, path: str, status: int) -> Answer:
         answers.append(worker.get(path))
         return answers[-1].status == status
 
-    until(has_status, 60.0)
+    until(has_status, 120.0)
     return answers[-1]
 
 

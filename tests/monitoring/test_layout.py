@@ -15,7 +15,7 @@ from tests.jobservers import builtin
 from tests.monitoring.watched import watched
 from tests.polling import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 REASON = (

@@ -81,7 +81,13 @@ class Scene:
         self.cloud.set_quota(instances=0)
         submit(address, *[BUILD] * 5, uniques=tuple("abcde"))
         until(lambda: running(address) == 5)
-        until(lambda: "poolmgr_reaper_findings{" in self.text)
+        for line in (
+            'poolmgr_jobs_in_flight{lane="long",state="running"} 3.0',
+            'poolmgr_jobs_in_flight{lane="long",state="held"} 2.0',
+            'poolmgr_breaker_open{breaker="device quota"} 1.0',
+            "poolmgr_reaper_findings{",
+        ):
+            until(lambda: line in self.text)  # noqa: B023 - at once
 
     def _create_orphan(self) -> None:
         with nova_on(self.cloud) as driver:

@@ -10,7 +10,7 @@ from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_group
 from tests.processes import Process
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from openstack.connection import Connection
 
 from tests.realcloud.conftest import RealCloud
 
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 
 def create(
@@ -67,13 +67,13 @@ def test_a_boot_takes_the_configured_time(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
-    real_cloud.set_knob("boot_delay", "20-30")
+    real_cloud.set_knob("boot_delay", "100-110")
     server = create(
         real_cloud, cloud, f"{swept}1", metadata={"testcloud_delay": "2"}
     )
     start = time.monotonic()
     assert wait_for_boot(cloud, server).status == "ACTIVE"
-    assert 2.0 <= time.monotonic() - start < 20.0
+    assert 2.0 <= time.monotonic() - start < 100.0
 
 
 def test_a_boot_fails_with_the_configured_text(

@@ -68,7 +68,7 @@ def test_two_workers_share_the_jobs(
 def test_another_worker_finishes_the_job_of_a_killed_one(
     real_cloud: RealCloud, pool: Pool, job_server: JobServerProcess
 ) -> None:
-    real_cloud.set_knob("boot_delay", 6)
+    real_cloud.set_knob("boot_delay", 20)
     with (
         pool.worker(job_server.address) as killed,
         ThreadPoolExecutor(1) as client,

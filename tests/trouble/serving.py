@@ -62,7 +62,7 @@ def status_down(stage: Stage) -> str:
 def nobody_answers(stage: Stage) -> str:
     options = stage.at(str(stage.job_server().address))
     message = json.dumps(BUILD)
-    return stage.run(*options, "submit", "--timeout", "0.5", message)
+    return stage.run(*options, "submit", "--timeout", "3", message)
 
 
 @scene("no job server reached:")
