@@ -14,7 +14,7 @@ from poolmgr.gearman.client import Client, SubmittedJob
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 
 FUNCTION = "libra_pool_mgm"
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}

@@ -9,7 +9,7 @@ from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.worker import Worker
 
 FUNCTION = "f"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class CountedSlots:

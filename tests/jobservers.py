@@ -1,26 +1,33 @@
 """Job servers as real processes: Debian's gearmand and the built-in one."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from poolmgr.gearman.endpoint import Address
 from tests import forkserver
 from tests.forkserver import Files, Started
 from tests.wanted import program
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def free_port() -> int:
-    """Return a free port of 127.0.0.1."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a free port of 127.0.0.1.
+
+    The kernel gives none of these to a connection or to another server, so it
+    stays free until it is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(10_000)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def need_gearmand() -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def until(
-    true: Callable[[], object], timeout: float = 20.0, pause: float = 0.01
+    true: Callable[[], object], timeout: float = 60.0, pause: float = 0.01
 ) -> None:
     """Wait until a condition is true.
 

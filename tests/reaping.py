@@ -17,7 +17,7 @@ from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.settings import PoolSettings
 
 #: The timeout of a driver's calls, in seconds.
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
 #: The mark of a build that was never answered.
 OLD_MARK = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)

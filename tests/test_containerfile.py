@@ -13,7 +13,7 @@ from dockerfile_parse import DockerfileParser
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 def stages() -> list[list[tuple[str, str]]]:
@@ -73,7 +73,7 @@ def test_the_copied_files_suffice_to_build_and_run(tmp_path: Path) -> None:
         [poolmgr, *json.loads(only(image, "CMD"))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={"HOME": str(tmp_path)},
         check=False,
     )

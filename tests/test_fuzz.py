@@ -37,7 +37,7 @@ from poolmgr.gearman.protocol import (
 from poolmgr.gearman.server import JobServer
 from tests.gearman_workers import Running, until
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def mutations(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
@@ -114,7 +114,7 @@ def test_atheris_runs_a_fuzz_target(tmp_path: Path) -> None:
         [sys.executable, "-m", "fuzz", *args],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 

@@ -121,7 +121,7 @@ def test_only_findings_fail_the_audit(
         [sys.executable, "-m", "tools.audit"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         check=False,

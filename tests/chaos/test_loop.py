@@ -9,7 +9,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.round import Round
 from tests.chaos.tally import Tally
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 #: All workers have ended before the reaper runs, so it need not wait.
 SHORT = Plan(seed=1, seconds=5.0, pause=0.7, waits=False)
 

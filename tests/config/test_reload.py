@@ -315,7 +315,7 @@ def test_jobs_in_flight_keep_their_settings_and_deadline(
 
         def run(self, request: object, context: Context) -> dict[str, object]:
             entered.release()
-            assert go_on.wait(10.0)
+            assert go_on.wait(60.0)
             if context.job.unique == "c":
                 raise NotFound("device", "x")
             return {"port": context.settings.check_port}
@@ -327,16 +327,16 @@ def test_jobs_in_flight_keep_their_settings_and_deadline(
     with PoolManager(cloud, before, {"SEEN": Seen}) as manager:
         first = manager.submit({"action": "SEEN"}, Job("a", ""))
         fails = manager.submit({"action": "SEEN"}, Job("c", ""))
-        assert entered.acquire(timeout=10.0)
-        assert entered.acquire(timeout=10.0)
+        assert entered.acquire(timeout=60.0)
+        assert entered.acquire(timeout=60.0)
         manager.adopt(after)
         second = manager.submit({"action": "SEEN"}, Job("b", ""))
-        assert entered.acquire(timeout=10.0)
+        assert entered.acquire(timeout=60.0)
         limits = {each.job.unique: each.limit for each in manager.running()}
         go_on.set()
-        ports = [s.future.result(10.0).answer["port"] for s in (first, second)]
+        ports = [s.future.result(60.0).answer["port"] for s in (first, second)]
 
-        failed = fails.future.result(10.0).answer
+        failed = fails.future.result(60.0).answer
 
     assert ports == [1, 2]
     assert failed == {"action": "SEEN", "response": "FAIL"}

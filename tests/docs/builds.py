@@ -22,7 +22,7 @@ def sphinx(
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=110,
+        timeout=300,
         check=False,
     )
 

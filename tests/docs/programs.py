@@ -59,7 +59,7 @@ def _help_of(module: str) -> str:
         [sys.executable, "-m", module, "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=ROOT,
         check=False,
     )

@@ -21,7 +21,7 @@ from tests.polling import until
 from tests.terminals import terminal
 from tests.wanted import go_without
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 _PLACE = re.compile(r"127\.0\.0\.1:\d+")
 _DEVICE = re.compile(rf"[\w-]+?-{UUID.pattern}")
 _SYSTEM = re.compile(r"(?<![\w./])/(?=(etc|opt|srv|var)/)")

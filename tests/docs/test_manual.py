@@ -11,7 +11,7 @@ from poolmgr.cli.app import PoolmgrApp
 from tests.docs.builds import built
 
 # The first test builds all pages.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.docs.builds import built
 from tests.wanted import program
 
 # The first test builds all pages.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 Page = Callable[[str], str]
 

@@ -16,7 +16,7 @@ PAGES = [p for p in pages() if any(isinstance(s, Step) for s in steps_of(p))]
 STEPS = [s for p in PAGES for s in steps_of(p) if isinstance(s, Step)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if page.name not in OF_THEIR_OWN],

@@ -104,7 +104,7 @@ class Stage:
             cwd=self.folder,
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=300,
         )
 
 
@@ -176,7 +176,7 @@ def test_the_checks_print_what_the_page_shows(stage: Stage) -> None:
                 env={**os.environ, "PATH": path},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=300,
                 check=False,
             )
             actual = words(done.stdout + done.stderr)
@@ -218,7 +218,7 @@ def answers(address: Address) -> bool:
         [sys.executable, "-m", "poolmgr"]
         + ["--gearman-server", str(address), "status"],
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.returncode == 0

@@ -13,7 +13,7 @@ import pytest
 
 from tests.environments import EXAMPLE, ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 #: Files that a build or test run leaves in the sources.
 LEFTOVERS = shutil.ignore_patterns(
@@ -34,7 +34,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Block]:
         + ["-d", str(folder / "cache")]
         + [str(ROOT / "doc" / "source"), str(folder / "xml")],
         capture_output=True,
-        timeout=100,
+        timeout=300,
         check=True,
     )
     tree = ET.parse(folder / "xml" / "tutorial.xml")  # noqa: S314  (our own)

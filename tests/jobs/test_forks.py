@@ -16,7 +16,7 @@ from poolmgr.errors import Forked
 def in_child(work):
     child = os.fork()
     if child == 0:
-        faulthandler.dump_traceback_later(60, exit=True)
+        faulthandler.dump_traceback_later(240, exit=True)
         code = 1
         try:
             work()
@@ -57,7 +57,7 @@ def run(script: str) -> None:
         [sys.executable, "-c", PREAMBLE + textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -185,6 +185,6 @@ def test_multiprocessing_passes_the_fork_error_on_to_the_parent() -> None:
 
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(1, context) as pool:
-            assert isinstance(pool.submit(build_ip).exception(60), Forked)
+            assert isinstance(pool.submit(build_ip).exception(240), Forked)
         require_build(manager)
         """)

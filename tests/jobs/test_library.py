@@ -19,7 +19,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from tests.polling import until
 
 BUILD = {"action": "BUILD_DEVICE"}
-SOON = 30.0
+SOON = 60.0
 
 
 def python(program: str) -> "subprocess.CompletedProcess[str]":
@@ -28,7 +28,7 @@ def python(program: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -409,7 +409,7 @@ def test_a_result_after_the_deadline_is_undone(
 
     finish.set()
 
-    assert undone.wait(10.0)
+    assert undone.wait(60.0)
     assert undone_answers == [{"made": 7}]
 
 
@@ -425,11 +425,11 @@ def test_a_stop_ends_waiting_jobs_and_refuses_new_ones(
 
     manager = make_manager(action_from(wait))
     submission = manager.submit({"action": "ACT"})
-    assert waiting.wait(10.0)
+    assert waiting.wait(60.0)
 
     manager.stop()
 
-    assert error_of(submission.future.result(10.0).answer)["code"] == "stopped"
+    assert error_of(submission.future.result(60.0).answer)["code"] == "stopped"
     assert error_of(manager.run({"action": "ACT"}))["code"] == "stopped"
 
 
@@ -469,7 +469,7 @@ def test_every_job_is_answered_while_the_manager_closes(
         running = [threads.submit(run_until_closed) for _ in range(4)]
         start.wait()
         manager.close()
-        assert all(future.result(30.0) for future in running)
+        assert all(future.result(60.0) for future in running)
 
 
 def test_the_fields_of_a_plugin_action_are_checked(
@@ -600,7 +600,7 @@ def test_a_future_cannot_be_cancelled(
 
     assert not submission.future.cancel()
     gate.open.set()
-    assert submission.future.result(10.0).answer["response"] == "PASS"
+    assert submission.future.result(60.0).answer["response"] == "PASS"
 
 
 # -- deliveries -------------------------------------------------------------
@@ -640,13 +640,13 @@ def test_a_second_delivery_joins_the_running_job(
     gate = Gate()
     manager = make_manager(gated_action(gate))
     first = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
-    assert gate.entered.acquire(timeout=10.0)
+    assert gate.entered.acquire(timeout=60.0)
 
     second = manager.submit({"action": "ACT"}, Job("u", "H:b:1"))
     gate.open.set()
 
-    assert first.future.result(10.0).answer["run"] == 1
-    assert second.future.result(10.0).answer["run"] == 1
+    assert first.future.result(60.0).answer["run"] == 1
+    assert second.future.result(60.0).answer["run"] == 1
     assert len(gate.runs) == 1
 
 
@@ -665,7 +665,7 @@ def test_running_lists_the_jobs_and_their_deliveries(
     remaining = manager.running()[0].deliveries
     gate.open.set()
     for submission in (first, second, other):
-        submission.future.result(10.0)
+        submission.future.result(60.0)
 
     assert [(run.job.unique, run.deliveries) for run in running] == [
         ("u", 2),
@@ -695,7 +695,7 @@ def test_different_jobs_run_separately(
     manager.submit({"action": "ACT", **fields}, Job(uniques[1], "H:b:1"))
 
     for _job in range(2):
-        assert gate.entered.acquire(timeout=10.0)
+        assert gate.entered.acquire(timeout=60.0)
     gate.open.set()
 
 
@@ -705,13 +705,13 @@ def test_an_action_sees_that_its_job_is_abandoned(
     gate = Gate()
     manager = make_manager(gated_action(gate))
     submission = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
-    assert gate.entered.acquire(timeout=10.0)
+    assert gate.entered.acquire(timeout=60.0)
 
     submission.connection_lost()
     gate.open.set()
 
     # The future still ends, for those who count the running jobs.
-    assert submission.future.result(10.0).answer["response"] == "PASS"
+    assert submission.future.result(60.0).answer["response"] == "PASS"
     assert gate.abandoned == [True]
 
 
@@ -724,7 +724,7 @@ def test_undo_deletes_the_created_device_or_floating_ip(
 ) -> None:
     manager = PoolManager(cloud)
     submission = manager.submit({"action": action}, Job("u", "H:a:1"))
-    assert submission.future.result(10.0).followed
+    assert submission.future.result(60.0).followed
     assert states(cloud) == ["handed over"]
 
     submission.undo()
@@ -745,7 +745,7 @@ def test_a_resource_that_another_worker_took_over_stays_handed_over(
 ) -> None:
     manager = PoolManager(cloud)
     first = manager.submit({"action": action}, Job("u", "H:a:1"))
-    outcome = first.future.result(10.0)
+    outcome = first.future.result(60.0)
     # The job server has delivered the job again, to another worker.
     again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
     assert again == outcome.answer
@@ -765,7 +765,7 @@ def test_the_resource_of_an_undelivered_answer_is_left_for_a_redelivery(
 ) -> None:
     manager = PoolManager(cloud)
     first = manager.submit({"action": action}, Job("u", "H:a:7"))
-    outcome = first.future.result(10.0)
+    outcome = first.future.result(60.0)
 
     first.undelivered(sent)
     manager.close()
@@ -787,8 +787,8 @@ def test_undo_spares_a_device_that_another_client_may_have(
     refused, lost = (
         manager.submit(message, Job("u", f"H:{host}:1")) for host in "ab"
     )
-    refused.future.result(10.0)
-    lost.future.result(10.0)
+    refused.future.result(60.0)
+    lost.future.result(60.0)
     if in_order:
         refused.undo()
     lost.undelivered(sent=True)
@@ -836,7 +836,7 @@ def test_a_worker_that_lost_its_connection_deletes_no_device_of_another(
         answer = PoolManager(cloud).run(message, job)
         if seconds == 60.0:
             first.stop()
-        failed = lost.future.result(10.0).answer
+        failed = lost.future.result(60.0).answer
         first.close()
 
         assert (failed["response"], answer["response"]) == ("FAIL", "PASS")
@@ -864,7 +864,7 @@ def test_progress_is_reported_to_the_submitter(
 
     manager.submit(
         {"action": "ACT"}, progress=lambda *done: reports.append(done)
-    ).future.result(10.0)
+    ).future.result(60.0)
 
     assert reports == [(1, 4)]
 

@@ -11,7 +11,7 @@ from tests.polling import until
 
 Json = dict[str, Any]
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 UNKNOWN_ID = "11111111-1111-4111-8111-111111111111"
 
 

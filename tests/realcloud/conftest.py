@@ -19,7 +19,7 @@ from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
 import testcloud
-from tests.realcloud.pools import Pool
+from tests.realcloud.pools import TIMEOUT, Pool
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -138,7 +138,7 @@ def _sweep(cloud: Connection, prefix: str) -> None:
             cloud.network.delete_ip(address)
     for server in servers:
         cloud.compute.delete_server(server)
-    end = time.monotonic() + 60
+    end = time.monotonic() + TIMEOUT
     while _servers(cloud, prefix):
         assert time.monotonic() < end, "servers are not deleted"
         time.sleep(0.2)

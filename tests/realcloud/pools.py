@@ -18,7 +18,7 @@ from poolmgr.settings import PoolSettings
 from tests.clouds import MADE_OF, nova_group
 from tests.processes import Process, poolmgr
 
-TIMEOUT = 60.0
+TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)

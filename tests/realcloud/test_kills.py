@@ -9,7 +9,7 @@ from tests.chaos.round import Round
 from tests.realcloud.conftest import RealCloud
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_workers_leave_neither_orphans_nor_duplicates(
     real_cloud: RealCloud, tmp_path: Path
 ) -> None:

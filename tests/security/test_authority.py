@@ -20,7 +20,7 @@ from poolmgr.settings import PoolSettings
 from tests.nova.pools import Pool, Pools
 from tests.polling import until
 
-SOON = 20.0
+SOON = 60.0
 OURS = Mark("libra", "", "H:x:1", "2026-01-01T00:00:00+00:00", "handed over")
 THEIRS = Mark("theirs", "", "H:x:1", "2026-01-01T00:00:00+00:00", "building")
 

@@ -108,7 +108,7 @@ def test_each_event_is_one_log_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
 
     for log in (done.stderr, path.read_text()):
@@ -302,7 +302,7 @@ def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=20,
+            timeout=300,
         )
         assert shell.stderr == ""
         assert shell.stdout == f"{one_line(MALICIOUS)}|None|-1|"
@@ -370,7 +370,7 @@ def test_names_in_the_cloud_are_escaped(
                 ["sh", "-c", done.stdout],
                 capture_output=True,
                 check=True,
-                timeout=20,
+                timeout=300,
             )
             assert (shell.stdout, shell.stderr) == (b"", b"")
 

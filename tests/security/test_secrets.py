@@ -404,7 +404,7 @@ def test_sdk_debug_logs_show_no_secret(
         input=PASSWORD,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
         env={k: v for k, v in os.environ.items() if not k.startswith("OS_")},
     )

@@ -52,7 +52,7 @@ async def submit(address: Address, *payloads: bytes) -> list[object]:
     """Submit payloads concurrently and return the answers."""
     async with Client([address]) as client:
         jobs = [await client.submit(FUNCTION, each) for each in payloads]
-        return [json.loads(await job.result(60.0)) for job in jobs]
+        return [json.loads(await job.result(120.0)) for job in jobs]
 
 
 def memory(pid: int, field: str) -> int:
