@@ -6,7 +6,9 @@ import pytest
 from poolmgr_rack.power import PowerCycle
 from poolmgr_rack.rack import Rack, RackSettings
 
-from poolmgr import PoolManager
+from poolmgr import Job, PoolManager
+from poolmgr.errors import NotOwned
+from poolmgr.ownership import Mark
 from poolmgr.testing import ActionConformance
 
 
@@ -35,3 +37,15 @@ class TestPowerCycle(ActionConformance):
             assert answer == {"addr": built["addr"]}
 
         assert driver.power_cycles == [built["addr"]] * 2
+
+    def test_a_device_of_another_pool_is_left_alone(
+        self, manager: PoolManager, driver: Rack
+    ) -> None:
+        """The conformance tests do not see a power cycle."""
+        mark = Mark.for_job("another", Job.by_hand())
+        driver.create_device("another-1", mark, timeout=5.0)
+
+        with pytest.raises(NotOwned):
+            manager.execute(self.NAME, name="another-1")
+
+        assert driver.power_cycles == []
