@@ -96,7 +96,7 @@ class AttachedElsewhere(PoolmgrError):
 
 
 class CloudError(PoolmgrError):
-    """The cloud failed or refused a request; the base of drivers' errors."""
+    """The cloud failed or refused a request; base class of drivers' errors."""
 
     code = "cloud"
 

@@ -17,7 +17,8 @@ class DriverConformance(DeviceTests, FloatingIpTests):
     test its resources are deleted and the driver is closed.
 
     :cvar timeout: time limit of a call, and of a boot, in seconds
-    :cvar pace: the pauses between requests to the cloud
+    :cvar pace: how long to wait for the cloud. With a shorter
+        ``Pace.out_of_sight`` than 10 s the tests end sooner.
     """
 
     def test_many_threads_can_use_it(

@@ -17,7 +17,7 @@ class DriverTests:
     """Creates resources in the cloud of a driver, and deletes them.
 
     :cvar timeout: time limit of a call, and of a boot, in seconds
-    :cvar pace: the pauses between requests to the cloud
+    :cvar pace: how long to wait for the cloud
     """
 
     timeout = 60.0
