@@ -92,6 +92,6 @@ def with_advice(error: TransportError) -> str:
     if "TLS: " in str(error):
         return str(error)
     return (
-        f"{error}; start gearmand there, or name another by --gearman-server "
-        "or [gearman] servers"
+        f"{error}; start gearmand there, or name another with "
+        "--gearman-server or [gearman] servers"
     )

@@ -88,12 +88,12 @@ def test_an_exhausted_quota_is_reported_once(cloud: dict[str, str]) -> None:
         (
             ["build-ip"],
             1,
-            "no cloud is configured; name the cloud by --os-cloud",
+            "no cloud is configured; name the cloud with --os-cloud",
         ),
         (
             ["worker"],
             1,
-            "no cloud is configured; name the cloud by --os-cloud",
+            "no cloud is configured; name the cloud with --os-cloud",
         ),
         (
             ["--driver", "fake", "--gearman-server", "a:b", "worker"],

@@ -168,7 +168,7 @@ def test_auth_url_is_completed_to_version_3(url: str, used: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "no cloud is configured; name the cloud by --os-cloud"),
+        ({}, "no cloud is configured; name the cloud with --os-cloud"),
         ({"cloud": "nosuch"}, "nosuch"),
         ({"cloud": "a", "auth_url": "http://b"}, "cloud and auth_url are bo"),
         (

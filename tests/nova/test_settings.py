@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,29 @@ def test_the_floating_network_must_be_external() -> None:
 
     assert wrong.setting == "floating_network"
     assert "'private' not found among the external" in str(wrong.problem)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("image", "active images"),
+        ("flavor", "flavors"),
+        ("networks", "networks"),
+        ("security_groups", "security groups"),
+        ("server_group", "server groups"),
+    ],
+)
+def test_a_misspelled_name_is_reported_with_its_kind(
+    setting: str, kind: str
+) -> None:
+    value: Any = ("wrong",) if setting.endswith("s") else "wrong"
+    with (
+        LoopbackCloud() as cloud,
+        openstack_on(cloud, **{setting: value}) as openstack,
+    ):
+        (wrong,) = [f for f in openstack.check() if f.problem]
+
+    assert str(wrong.problem).endswith(f": 'wrong' not found among the {kind}")
 
 
 def test_check_shows_the_resources_it_found(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ ADDRESS = re.compile(
     r"https?://([^\s/@?#:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#]*)?"
 )
 _NO_CLOUD = (
-    "[nova]: no cloud is configured; name the cloud by --os-cloud, OS_CLOUD "
+    "[nova]: no cloud is configured; name the cloud with --os-cloud, OS_CLOUD "
     "or [nova] cloud, or give [nova] auth_url and the credentials"
 )
 _PLACES = (

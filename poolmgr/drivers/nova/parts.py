@@ -181,7 +181,7 @@ class Parts:
             found = [e for e in found if e.project_id == project] or found
         if len(found) == 1:
             return found[0].id
-        kind = _KINDS.get(setting, setting.replace("_", " "))
+        kind = _KINDS.get(setting, setting.replace("_", " ").rstrip("s") + "s")
         if not found and not name:
             raise _NoNetwork(f"there are no {kind}")
         if not found:
