@@ -12,9 +12,11 @@ the request.  From them poolmgr makes the checks of a message, the command
 ``poolmgr ping-device NAME``, and its help.
 
 An action may be written in two ways.  ``async def run`` runs on the event
-loop, must not block it, and gets a :class:`Context`.  A plain ``def run`` runs
-on a thread of its own, may block, and gets a :class:`BlockingContext`, whose
-methods, and those of its ``cloud``, have the same names and block.
+loop, must not block it, and gets a
+:class:`~poolmgr.actions.context.Context`.  A plain ``def run`` runs on a
+thread of its own, may block, and gets a
+:class:`~poolmgr.actions.context.BlockingContext`, whose methods, and those of
+its ``cloud``, have the same names and block.
 """
 
 import abc
@@ -140,11 +142,11 @@ class Action(abc.ABC, Generic[RequestT]):
         At the job's deadline, or when the process stops or the caller cancels
         the job, an ``async def`` is cancelled, and in a plain ``def`` the
         current or next call of the cloud raises.  Both then have
-        :attr:`cleanup_time` seconds to clean up.
+        ``cleanup_time`` seconds to clean up.
 
-        :param context: a :class:`Context`, or a :class:`BlockingContext` for
-            a plain ``def``
-        :returns: the fields named in :attr:`answers`, as values for JSON.
+        :param context: a :class:`~poolmgr.actions.context.Context`, or for a
+            plain ``def`` a :class:`~poolmgr.actions.context.BlockingContext`
+        :returns: the fields named in ``answers``, as values for JSON.
             They are copied at once.
         :raises PoolmgrError: the reason of a FAIL. Any other exception is a
             FAIL as well, and logged as a bug of the plugin.

@@ -31,8 +31,7 @@ class Cloud(Devices):
     """Waits, retries, limits and checks for a driver.
 
     All coroutines run on one loop.  They have no timeouts of their own: use
-    :func:`asyncio.timeout`, or cancel them.  They note what they wait for in
-    the caller's :class:`~poolmgr.tracing.RequestContext`.
+    :func:`asyncio.timeout`, or cancel them.
 
     A cancel takes effect after the current changing request.  A device or
     floating IP that was just created is then deleted, or left if the context

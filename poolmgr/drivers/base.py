@@ -11,9 +11,9 @@ makes one request, or a few, and returns: it does not wait for the effect,
 retry or sleep.  :class:`poolmgr.cloud.Cloud` does all of that, for every
 driver, and limits how many methods run at once.
 
-``timeout`` is in seconds.  It starts again after each wait at
-:attr:`Driver.limiter`, so a method may use it for each of its requests.  After
-it, the method should raise.  A method raises only subclasses of
+``timeout`` is in seconds.  It starts again after each wait at the driver's
+``limiter``, so a method may use it for each of its requests.  After it, the
+method should raise.  A method raises only subclasses of
 :class:`~poolmgr.errors.CloudError`:
 
 ===========================  ================================================
@@ -81,7 +81,7 @@ class Driver(abc.ABC):
         before each request that it sends, so that ``limits.calls_per_second``
         has an effect
 
-    :param settings: an instance of :attr:`Settings`
+    :param settings: an instance of ``Settings``
     """
 
     Settings: ClassVar[type[IsSettings]]

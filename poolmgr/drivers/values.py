@@ -74,8 +74,7 @@ class FloatingIP(_Checked):
     :ivar address: the address itself
     :ivar device_id: id of the device that it is attached to, or None
     :ivar revision: changes with every change of the floating IP;
-        :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
-        :meth:`Driver.mark_ip` compare it
+        ``attach_ip``, ``detach_ip`` and ``mark_ip`` compare it
     :ivar mark: its mark, None if poolmgr did not create it
     :ivar created: allocation time, ISO 8601 in UTC, or None if unknown
     :ivar goes_with: id of the device that it belongs to and is deleted with,
@@ -129,7 +128,7 @@ class Limits:
     """Limits for the calls of a driver.
 
     :ivar calls_at_once: maximum number of concurrent calls
-    :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
+    :ivar calls_per_second: requests a second that the driver's ``limiter``
         lets through; 0: no limit
     :ivar call_timeout: seconds for one call
     :ivar poll_interval: minimum seconds between two polls

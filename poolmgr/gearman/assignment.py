@@ -70,8 +70,8 @@ class Assignment:
     def deliver(self, answer: bytes) -> asyncio.Future[bool]:
         """Answer the job, and learn whether the job server takes the answer.
 
-        :returns: False if the job server does not know the job any more; a
-            :exc:`TransportError` if the connection is lost before that is
+        :returns: a future; False if the job server does not know the job any
+            more, a ``TransportError`` if the connection is lost before that is
             known
         """
         self.unanswered.discard(self)

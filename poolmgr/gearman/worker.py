@@ -278,8 +278,8 @@ class Worker:
     async def close(self) -> None:
         """Send all answers, wait until they are accepted, and disconnect.
 
-        It takes about :data:`CLOSE_TIMEOUT` seconds at most. Unanswered jobs
-        are lost: their job servers deliver them again.
+        It takes about five seconds at most. Unanswered jobs are lost: their
+        job servers deliver them again.
         """
         await asyncio.gather(*(each.close() for each in self.connections))
 

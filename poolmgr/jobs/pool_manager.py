@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class BlockingDelivery:
-    """A delivery of a job, for any thread, from :meth:`PoolManager.submit`.
+    """A delivery of a job, for any thread; ``submit()`` returns it.
 
     A program that passes the answer on, as a worker does, reports a lost
     answer with :meth:`connection_lost`, :meth:`undo` or :meth:`undelivered`.
@@ -52,19 +52,26 @@ class BlockingDelivery:
         return self._future
 
     def cancel(self) -> bool:
-        """See :meth:`Delivery.cancel`."""
+        """Cancel the job, or only this delivery if others wait for the job.
+
+        :returns: False if there already is an outcome
+        """
         return bool(self._call(self._delivery.cancel))
 
     def connection_lost(self) -> None:
-        """See :meth:`Delivery.connection_lost`."""
+        """Report that the answer cannot be delivered; the job continues."""
         self._call(self._delivery.connection_lost)
 
     def undo(self) -> None:
-        """See :meth:`Delivery.undo`."""
+        """Report that the answer was refused; the job is undone, unless
+        another delivery was answered."""
         self._call(self._delivery.undo)
 
     def undelivered(self, sent: bool) -> None:
-        """See :meth:`Delivery.undelivered`."""
+        """Report that the connection broke before the answer was confirmed.
+
+        :param sent: whether the answer was sent; it may have arrived
+        """
         self._call(lambda: self._delivery.undelivered(sent))
 
     def _call(self, function: Callable[[], T]) -> T | None:
