@@ -1,4 +1,11 @@
-"""A client that submits jobs and waits for their answers."""
+"""A client that submits jobs and waits for their answers.
+
+For example, in a coroutine::
+
+    async with Client([Address.parse("127.0.0.1:4730")]) as client:
+        job = await client.submit("libra_pool_mgm", b'{"action": "BUILD_IP"}')
+        answer = await job.result(timeout=60)
+"""
 
 import asyncio
 import contextlib
