@@ -161,19 +161,21 @@ class Batch:
 
         :returns: the outcomes, in the order in which the jobs were started
         """
-        slots = asyncio.Semaphore(self.concurrency)
+        numbers = iter(range(self.count))
 
-        async def run_one() -> None:
-            async with slots:
+        async def run_one_by_one() -> None:
+            for _number in numbers:
                 delivery = manager.submit(self.message)
                 self._deliveries.append(delivery)
                 await asyncio.wait([delivery.future])
+
+        concurrency = min(self.count, self.concurrency)
 
         try:
             async with manager:
                 try:
                     await asyncio.gather(
-                        *(run_one() for _ in range(self.count))
+                        *(run_one_by_one() for _ in range(concurrency))
                     )
                 except asyncio.CancelledError:
                     self._is_cleaning_up = True

@@ -195,8 +195,11 @@ def _open_standard_files() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    out: Any = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    # Else a name that the terminal cannot show would cost the whole answer.
+    out.reconfigure(errors="backslashreplace")
     # argparse and Python itself write to these, too.
-    sys.stdout = Stream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
+    sys.stdout = Stream(out)
     sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 

@@ -48,7 +48,8 @@ class Submit(PoolmgrShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Submit the job, and wait for the answer."""
         given = parsed_args
-        payload = given.message.encode()
+        # Bytes that are no UTF-8 are sent unchanged, too.
+        payload = given.message.encode(errors="surrogateescape")
         if given.message == "-":
             payload = sys.stdin.buffer.read()
         try:

@@ -152,6 +152,10 @@ class WorkerCommand(PoolmgrCommand):
         reaping = asyncio.create_task(reaper.run())
         try:
             return await service.run()
+        except Exception:
+            # The group's own text does not say what has failed.
+            LOG.exception("serving the job servers failed (a bug in poolmgr)")
+            raise
         finally:
             reaping.cancel()
 

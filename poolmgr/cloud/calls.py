@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from poolmgr.cloud.breaker import SEQUENCE, Circuits, is_answer
 from poolmgr.cloud.pace import Pace, backoff, pause_before_retry
 from poolmgr.cloud.pool import CALL, Call, CallPool, OnCreated, RateLimiter
-from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.verbs import Verb, name_of
+from poolmgr.drivers.verbs import Verb, blame, name_of
 from poolmgr.errors import (
     Closed,
     CloudUnavailable,
@@ -213,12 +212,19 @@ class Calls:
         running.add_done_callback(partial(self._returned, call))
 
     def _run(self, call: Call[T]) -> T:
-        """Call the verb, on a thread."""
+        """Call the verb, on a thread.
+
+        :raises PoolmgrError: raised by the driver
+        :raises PluginFailed: the driver has a bug
+        """
         if call.outcome.done():
             raise CloudUnavailable("given up before it began")
         CALL.set(call)
         call.begun, call.since = True, call.loop.time()
-        return verbs.call(self.driver, call.verb, *call.args, self._timeout)
+        verb = call.verb
+        with blame(f"{self._driver_name}: {verb.name}"):
+            method = getattr(self.driver, verb.name)
+            return verb.checked(method(*call.args, self._timeout))
 
     def _watch(self, call: Call[Any]) -> None:
         """Give up a call after its timeout, or check again later."""

@@ -39,8 +39,9 @@ class Reload:
             conf.read_all()
             conf.gearman().connection_options()
             new = [conf.group(g, type(old)) for g, old in self._present]
-        except PoolmgrError as error:
-            LOG.error("configuration not reloaded: %s", error)
+        except Exception as error:  # a driver's settings can raise anything
+            is_bug = not isinstance(error, PoolmgrError)
+            LOG.error("configuration not reloaded: %s", error, exc_info=is_bug)
             return
         if new == [old for _group, old in self._present]:
             LOG.info("configuration reloaded: no changes")

@@ -47,6 +47,18 @@ class Verb(Generic[T]):
         """Whether the method changes nothing."""
         return self.circuit.startswith("reading")
 
+    def checked(self, result: Any) -> T:
+        """Return a result of the method; a sequence as a list.
+
+        :raises TypeError: the result has another type
+        """
+        if get_origin(self.returns) is Sequence:
+            result = list(result)
+        # The result of a method that returns None is not used.
+        if self.returns not in (Any, NoneType):
+            check_type(result, self.returns, "its result")
+        return result  # type: ignore[no-any-return]
+
 
 def _verb(
     method: Callable[..., T], circuit: str = "reading compute"
@@ -100,7 +112,7 @@ def make_driver(cls: type[Driver], settings: object = None) -> Driver:
     :raises PoolmgrError: raised by the driver
     :raises PluginFailed: the driver has a bug
     """
-    with _blame(f"driver {cls.__name__}: __init__"):
+    with blame(f"driver {cls.__name__}: __init__"):
         return cls(cls.Settings() if settings is None else settings)
 
 
@@ -109,25 +121,8 @@ def name_of(driver: Driver) -> str:
     return f"driver {type(driver).__name__}"
 
 
-def call(driver: Driver, verb: Verb[T], *args: object) -> T:
-    """Call a method of a driver and check the type of its result.
-
-    :returns: the result; a sequence as a list
-    :raises PoolmgrError: raised by the driver
-    :raises PluginFailed: the driver has a bug
-    """
-    with _blame(f"{name_of(driver)}: {verb.name}"):
-        result: Any = getattr(driver, verb.name)(*args)
-        if get_origin(verb.returns) is Sequence:
-            result = list(result)
-        # The result of a method that returns None is not used.
-        if verb.returns not in (Any, NoneType):
-            check_type(result, verb.returns, "its result")
-        return result  # type: ignore[no-any-return]
-
-
 @contextmanager
-def _blame(doing: str) -> Iterator[None]:
+def blame(doing: str) -> Iterator[None]:
     """Turn an unexpected error of a driver into a ``PluginFailed``.
 
     :param doing: the driver and its method

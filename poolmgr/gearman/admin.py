@@ -129,9 +129,13 @@ class _TextParser(protocol.Parser):
         # follows then.
         is_complete = (b"\n" + text).endswith((b"\n.\n", b"\n.\r\n"))
         end = text.rindex(b".") if is_complete else 0
-        found = list(self._record.finditer(text, 0, end))
-        if is_complete and sum(len(each[0]) for each in found) == end:
-            self.rows = [each.groups() for each in found]
+        at = 0
+        # Not finditer(): if a record does not match, it would look for others
+        # at each byte of the rest.
+        while found := self._record.match(text, at, end):
+            self.rows.append(found.groups())
+            at = found.end()
+        if is_complete and at == end:
             yield protocol.Packet(protocol.PacketType.ECHO_RES, [])
             return
         is_error = text.startswith(b"ERR ") and b"\t" not in text

@@ -188,7 +188,8 @@ class Client:
         match kind:
             case T.WORK_COMPLETE:
                 for job in self._jobs.pop(args[0], ()):
-                    job.answer.set_result(args[1])
+                    if not job.answer.done():  # it may be cancelled
+                        job.answer.set_result(args[1])
             case T.WORK_FAIL | T.WORK_EXCEPTION:
                 # gearmand adds a NUL to some of these handles.
                 for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):

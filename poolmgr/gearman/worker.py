@@ -76,17 +76,17 @@ class WorkerConnection:
         pause = self._options.retry_first
         while not self._leaving:
             reason = await self._serve()
-            if self._leaving:
-                return
             was_up = self.state == "up"
             if was_up and time.time() - self.since >= STEADY:
                 pause = self._options.retry_first
+            self.last_error = reason
+            self._enter("waiting")
+            if self._leaving:
+                return
             if reason not in self._logged:
                 self._logged.add(reason)
                 what = "lost" if was_up else "not reached"
                 self._log(logging.WARNING, f"{what}: {reason}")
-            self.last_error = reason
-            self._enter("waiting")
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
             pause = min(2 * pause, self._options.retry_longest)
             self.reconnects += 1

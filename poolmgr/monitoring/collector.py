@@ -2,10 +2,11 @@
 
 import asyncio
 import importlib.metadata
+import math
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from prometheus_client.core import (
@@ -41,6 +42,8 @@ class StateCollector(Collector):
     service: Service
     statistics: Statistics
     options: ConnectionOptions
+    _queues: Sequence[FunctionStatus | None] = ()
+    _fresh_until: float = -math.inf
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -96,8 +99,13 @@ class StateCollector(Collector):
 
     def _job_servers(self) -> Values:
         found: Values = defaultdict(dict)
-        queues = asyncio.run(self._read_queues())
-        for each, queue in zip(self.service.connections, queues, strict=True):
+        # The pages share a few threads, so many requests for metrics must not
+        # each wait for a job server that does not answer.
+        if time.monotonic() > self._fresh_until:
+            self._queues = asyncio.run(self._read_queues())
+            self._fresh_until = time.monotonic() + TIMEOUT
+        connections = self.service.connections
+        for each, queue in zip(connections, self._queues, strict=True):
             server = str(each.address)
             up = each.state == "up"
             found["poolmgr_job_server_connected"][server,] = up

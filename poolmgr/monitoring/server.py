@@ -189,7 +189,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         # The others have a page being rendered.
         idle = [each for each in channels if not each.requests]
         idle.sort(key=lambda channel: channel.creation_time)
-        too_many = len(channels) - MAX_CONNECTIONS
+        too_many = len(idle) - MAX_CONNECTIONS
         for place, channel in enumerate(idle):
             if place < too_many or channel.creation_time < now - TIMEOUT:
                 channel.will_close = True
@@ -217,9 +217,9 @@ def serve(
     collector = StateCollector(service, statistics, options)
     statistics.registry.register(collector)
     statistics.start_at_0(service.manager.actions.names())
-    names = "localhost", socket.gethostname(), *settings.hosts
-    pages = Pages(service, statistics, {name.lower() for name in names})
     host = settings.address
+    names = "localhost", socket.gethostname(), host, *settings.hosts
+    pages = Pages(service, statistics, {name.lower() for name in names})
     host = f"[{host}]" if ":" in host else host
     # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)

@@ -266,8 +266,8 @@ class MonitoringSettings:
     )
     hosts: tuple[str, ...] = setting(
         (),
-        "Host names that requests may use, besides addresses, this machine's "
-        "name and 'localhost'.",
+        "Host names that requests may use, besides addresses, 'address', this "
+        "machine's name and 'localhost'.",
         words=True,
     )
 

@@ -44,7 +44,7 @@ def test_deliver_reports_the_one_refused_answer_of_100(
                 if request.handle != refused:
                     assert await request.result(TIMEOUT) == b"%d" % n
             (connection,) = worker.worker.connections
-        assert (connection.state, connection.reconnects) == ("up", 0)
+            assert (connection.state, connection.reconnects) == ("up", 0)
 
     asyncio.run(scenario())
 

@@ -25,6 +25,8 @@ Service = Literal["identity", "compute", "network", "image"]
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300
+#: Longest body of an error that is read, in bytes.
+_LONGEST_BODY = 65536
 #: Longest pause that a cloud can ask for, in seconds.
 _LONGEST_PAUSE = 300.0
 #: The exceptions of a request without an answer, or of a failed login.
@@ -113,7 +115,8 @@ def error_of_answer(
     :param url: the service's address
     """
     status, headers = answer.status_code, answer.headers
-    reason, kind = _reason_in(answer.content.decode("utf-8", "replace"))
+    text = answer.content[:_LONGEST_BODY].decode("utf-8", "replace")
+    reason, kind = _reason_in(text)
     is_redirect = 300 <= status < 400
     if is_redirect:
         reason = "a redirect, which is not followed; correct the address"
@@ -166,7 +169,7 @@ def _reason_in(text: str) -> tuple[str, str]:
         body = json.loads(text)
     except (ValueError, RecursionError):
         # A proxy's HTML page, whose first words are enough.
-        words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+        words = " ".join(re.sub(r"<[^<>]*>", " ", text).split())
         return _clean(words), ""
     if isinstance(body, dict) and len(body) == 1:
         (body,) = body.values()

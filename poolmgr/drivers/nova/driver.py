@@ -109,7 +109,8 @@ class NovaCloud(Servers, FloatingIPs):
         if ip.device_id != device.id:
             self.attach_ip(ip, device, timeout)
             # Neutron may not list a new one yet.
-            (ip,) = self.find_ips([ip.address], timeout) or [ip]
+            found = self.find_ips([ip.address], timeout)
+            ip = next((each for each in found if each.id == ip.id), ip)
         is_on = ip.device_id == device.id
         return replace(device, address=ip.address if is_on else None)
 

@@ -77,18 +77,18 @@ class FloatingIPs(Driver):
         :param device_id: the device that it shall belong to, if any
         """
         description = marks.description_of(mark, device_id)
-
-        def request(parts: Mapping[str, Any]) -> _IP:
-            new = {"description": description}
-            new["floating_network_id"] = parts[FLOATING_NETWORK]
-            body = {"floatingip": new}
-            call = Call(
-                "POST", "network", _IPS, body=body, expects="floatingip"
-            )
-            return self.api.read(call, _IP, timeout)
-
-        created = self.parts.create([FLOATING_NETWORK], request, timeout)
-        return _convert(created, {})
+        parts = self.parts.look_up([FLOATING_NETWORK], timeout)
+        new = {
+            "description": description,
+            "floating_network_id": parts[FLOATING_NETWORK],
+        }
+        body = {"floatingip": new}
+        call = Call("POST", "network", _IPS, body=body, expects="floatingip")
+        try:
+            return _convert(self.api.read(call, _IP, timeout), {})
+        except Refused as error:
+            self.parts.require_current(parts, error, timeout)
+            raise
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
         """See :meth:`Driver.list_ips`."""

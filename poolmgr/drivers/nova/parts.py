@@ -4,10 +4,9 @@ Each is looked up once and remembered.  A look-up raises
 :class:`~poolmgr.errors.CloudRefused` unless exactly one resource matches.
 """
 
-import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,12 +15,7 @@ from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api, Entry, path_of
 from poolmgr.drivers.nova.calls import Call, Refused
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.errors import CloudRefused
-from poolmgr.text import one_line
-
-LOG = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from poolmgr.errors import Busy, CloudRefused
 
 #: The setting of floating IPs; all others are of servers.
 FLOATING_NETWORK = "floating_network"
@@ -81,32 +75,26 @@ class Parts:
         self.of_servers = [n for n in self._used if n != FLOATING_NETWORK]
         self._found: dict[str, Any] = {}
 
-    def create(
-        self,
-        settings: Collection[str],
-        request: Callable[[Mapping[str, Any]], T],
-        timeout: float,
-    ) -> T:
-        """Create something from the parts that some settings name.
+    def look_up(
+        self, settings: Iterable[str], timeout: float
+    ) -> dict[str, Any]:
+        """Return the parts that settings name, by setting."""
+        return {name: self._part(name, timeout) for name in settings}
+
+    def require_current(
+        self, parts: Mapping[str, Any], refused: Refused, timeout: float
+    ) -> None:
+        """Look parts up again after the cloud has refused a creation.
 
         An image, a flavor or a network may have been replaced by another of
-        the same name.  The cloud then refuses the id of the old one, so all
-        are looked up again, and the request is repeated if one has changed.
+        the same name. The cloud then refuses the id of the old one.
 
-        :param request: requests the creation; takes the parts by setting
+        :raises Busy: a part has changed, so the creation can be repeated
         """
-        parts = {name: self._part(name, timeout) for name in settings}
-        try:
-            return request(parts)
-        except Refused as error:
-            if error.status not in (400, 404):
-                raise
+        if refused.status in (400, 404):
             self._found.clear()
-            renewed = {name: self._part(name, timeout) for name in settings}
-            if renewed == parts:
-                raise
-            LOG.info("refused, trying again: %s", one_line(str(error)))
-        return request(renewed)
+            if self.look_up(parts, timeout) != parts:
+                raise Busy(str(refused)) from refused
 
     def check(self, timeout: float) -> Iterator[Finding]:
         """Look every part up again and yield the results."""

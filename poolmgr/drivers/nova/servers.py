@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api, Entry, path_of
@@ -51,20 +49,19 @@ class Servers(Driver):
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
         metadata |= marks.OWN_IP if has_own_ip else {}
         metadata |= marks.metadata_of(mark)
-
-        def request(parts: Mapping[str, Any]) -> Entry:
-            body = self._body(parts)
-            body["server"] |= {
-                "name": name,
-                "metadata": metadata,
-                "tags": marks.tags_of(mark, name),
-            }
-            call = Call(
-                "POST", "compute", _SERVERS, body=body, expects="server"
-            )
-            return self.api.read(call, Entry, timeout)
-
-        created = self.parts.create(self.parts.of_servers, request, timeout)
+        parts = self.parts.look_up(self.parts.of_servers, timeout)
+        body = self._body(parts)
+        body["server"] |= {
+            "name": name,
+            "metadata": metadata,
+            "tags": marks.tags_of(mark, name),
+        }
+        call = Call("POST", "compute", _SERVERS, body=body, expects="server")
+        try:
+            created = self.api.read(call, Entry, timeout)
+        except Refused as error:
+            self.parts.require_current(parts, error, timeout)
+            raise
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
             created.id, name, "building", None, now, None, mark, has_own_ip
@@ -130,14 +127,12 @@ class Servers(Driver):
             return fault
         path = path_of(_SERVERS, device.id, "action")
         body = {"os-getConsoleOutput": {"length": lines}}
-        call = Call("POST", "compute", path, body=body)
+        call = Call("POST", "compute", path, body=body, expects="output")
         try:
-            answer = self.api.run(call, timeout)
+            console = masked(self.api.read(call, str, timeout))
         except CloudError:  # Some servers have no console.
             return fault
-        output = msgspec.json.decode(answer.get("output", b"null"))
-        console = masked(str(output or ""))
-        for line in console.splitlines():
+        for line in console.splitlines()[-lines:]:
             LOG.warning("console of %s: %s", device.name, one_line(line))
         return (
             f"{fault}; its console: {one_line(console)}" if console else fault

@@ -214,10 +214,11 @@ class Session:
         """
         if response.status_code != 406 or self._fixed_microversion:
             return False
-        newest = re.search(r"maximum is 2\.(\d+)", response.text, re.I)
+        body = response.content
+        newest = re.search(rb"maximum is 2\.(\d{1,4})\b", body, re.I)
         if newest is None or int(newest[1]) < _OLDEST_MICROVERSION:
             return False
-        self.microversion = f"2.{newest[1]}"
+        self.microversion = f"2.{int(newest[1])}"
         return True
 
     def _request_token(self, timeout: float) -> _Login:
@@ -241,7 +242,9 @@ class Session:
             why = f"the answer to the login at {url} is not understood"
             return _Login(failure=errors.CloudUnavailable(why))
         secrecy.hide(access.auth_token, passing=True)
-        return _Login(access, time.monotonic() + lasts - _RENEW_BEFORE)
+        # A token of a minute would otherwise be replaced for each call.
+        lasts -= min(_RENEW_BEFORE, lasts / 2)
+        return _Login(access, time.monotonic() + lasts)
 
     def _url(self, service: Service, timeout: float) -> str:
         """Return a service's address with its version.
