@@ -70,10 +70,10 @@ class Mark:
 
         :returns: None if pool or state is missing: then it is no mark
         """
-        texts = [fields.get(name) for name in _TEXTS]
-        pool, unique, handle, made, state = (
-            text if isinstance(text, str) else "" for text in texts
-        )
+        pool, unique, handle, made, state = [
+            text if isinstance(text := fields.get(name), str) else ""
+            for name in _TEXTS
+        ]
         taken = str(fields.get("taken", ""))
         number = int(taken) if re.fullmatch("[0-9]{1,9}", taken) else 0
         mark = cls(pool, unique, handle, made, state, number)

@@ -12,6 +12,7 @@ mark and delete the resource.
 
 import abc
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -212,7 +213,9 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             elif await self._was_taken_over(resource):
                 context.log.warning("keeping %s for another delivery", name)
             else:
-                async with context.limit(self.cleanup_time):
+                # After a cancel, the run answers at the end of this time.
+                left = context.remaining() if context.error else math.inf
+                async with context.limit(min(self.cleanup_time, left)):
                     await self.delete(resource)
         except errors.PoolmgrError as why:
             if context.abandoned:

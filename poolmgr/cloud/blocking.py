@@ -3,15 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from poolmgr.cloud.cloud import Cloud
 from poolmgr.cloud.pace import Pace, time_limit
 from poolmgr.drivers.base import Driver
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import Closed, DeadlineExceeded, PoolmgrError
 from poolmgr.events import Observer
 from poolmgr.ownership import Ownership
 from poolmgr.tracing import RequestContext, bound, current
@@ -79,12 +79,16 @@ class BlockingCloud:
         :raises DeadlineExceeded: it took longer than the timeout
         :raises PoolmgrError: the error of the coroutine, or the last one that
             was retried before the timeout
+        :raises Closed: the manager was closed meanwhile
         :raises Forked: the driver was created before a fork
         """
         self.cloud.driver.require_own_process()
         # The coroutine runs in this thread's context.
         run = self._run(work)
-        return asyncio.run_coroutine_threadsafe(run, self.loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(run, self.loop).result()
+        except CancelledError:  # the loop ends
+            raise Closed from None
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         task: Any = asyncio.current_task()
@@ -143,6 +147,36 @@ class BlockingCloud:
     delete_ip = _blocking(Cloud.delete_ip)
 
 
+class LoopThread(threading.Thread):
+    """A thread that runs an event loop until it is closed.
+
+    :ivar loop: the loop
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="poolmgr-loop", daemon=True)
+        self._end = asyncio.Event()
+        self._running: Future[asyncio.AbstractEventLoop] = Future()
+        self.start()
+        self.loop = self._running.result()
+
+    def run(self) -> None:
+        """See :meth:`threading.Thread.run`."""
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._running.set_result(asyncio.get_running_loop())
+        await self._end.wait()
+
+    def close(self, timeout: float) -> None:
+        """Cancel what still runs on the loop, and end the thread.
+
+        :param timeout: seconds until a task that does not end is abandoned
+        """
+        self.loop.call_soon_threadsafe(self._end.set)
+        self.join(timeout)
+
+
 @contextmanager
 def open_cloud(
     driver: Driver,
@@ -161,22 +195,12 @@ def open_cloud(
     :param timeout: time limit for each call in seconds; None: no limit
     """
     cloud = Cloud(driver, ownership=ownership, observer=observer, pace=pace)
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        end = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), end))
-        await end.wait()
-        await cloud.calls.settle()
-
-    thread = threading.Thread(
-        target=lambda: asyncio.run(serve()), name="poolmgr-loop", daemon=True
-    )
-    thread.start()
-    loop, end = started.result()
+    thread = LoopThread()
+    blocking = BlockingCloud(cloud, thread.loop, timeout)
     try:
-        yield BlockingCloud(cloud, loop, timeout)
+        yield blocking
     finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(pace.clean_up)
+        with suppress(DeadlineExceeded):
+            blocking.within(pace.clean_up).wait(cloud.calls.settle())
+        thread.close(pace.close)
         cloud.close()

@@ -71,6 +71,11 @@ class Breaker:
         self._trial_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def trial_due(self) -> bool:
+        """Whether the next call may be tried although the circuit is open."""
+        return self._trial_due.is_set()
+
     async def wait(self, max_wait: float | None = None) -> None:
         """Wait until a call may be tried.
 
@@ -109,7 +114,7 @@ class Breaker:
             return
         if isinstance(error, self.failure) and not isinstance(error, Busy):
             self._count_failure(error)
-        elif is_answer(error):
+        elif self._failures and is_answer(error):
             if self.open:
                 LOG.info("circuit closed: %s", self.what)
                 self._trial_due.set()
@@ -166,6 +171,9 @@ class Circuits:
             for service, resources in _RESOURCES.items()
             for kind in ("reading", "changing", "making")
         }
+        # Often they need no request, and say nothing about the services.
+        for circuit in ("finishing network", "reaching network"):
+            self.calls[circuit] = Breaker(circuit, *down)
         refused = AuthenticationFailed, pace.login, AuthenticationFailed
         self.login = Breaker("logging in", *refused, may_wait=False)
         self.calls["login"] = self.login
@@ -187,7 +195,7 @@ class Circuits:
         """Whether a build that started now would only wait."""
         needed = [self.quotas["making compute"], self.boots]
         needed += [b for name, b in self.calls.items() if "compute" in name]
-        return any(breaker.open for breaker in needed)
+        return any(each.open and not each.trial_due for each in needed)
 
     def stop_waiting(self) -> None:
         """Let builds fail instead of waiting for quota from now on."""

@@ -12,7 +12,7 @@ from poolmgr.cloud.breaker import SEQUENCE, Circuits, is_answer
 from poolmgr.cloud.pace import Pace, backoff, pause_before_retry
 from poolmgr.cloud.pool import CALL, Call, CallPool, OnCreated, RateLimiter
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.verbs import Verb, blame, name_of
+from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.errors import (
     Closed,
     CloudUnavailable,
@@ -20,6 +20,7 @@ from poolmgr.errors import (
     QuotaExceeded,
 )
 from poolmgr.events import CloudCall, Observer, tell
+from poolmgr.plugins import as_poolmgr_error
 from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
@@ -126,12 +127,10 @@ class Calls:
         """Call a verb, and repeat it while the cloud is unavailable.
 
         A creation is not repeated when it may have taken effect.  A cancel
-        during a verb that changes something takes effect after the verb; a
-        second cancel takes effect at once.
+        during a changing verb takes effect after it, a second one at once.
 
         :param quota_until: how long to wait for quota, on the loop's clock
-        :param on_created: see :data:`~poolmgr.cloud.pool.OnCreated`; it may
-            be called after this has returned or raised
+        :param on_created: see ``OnCreated``; it may be called after the return
         :raises CloudError: the cloud refuses
         :raises PluginFailed: the driver has a bug
         """
@@ -140,12 +139,15 @@ class Calls:
         pauses = backoff(*self.pace.retry)
         while True:
             call = Call(verb, args, context.urgent, on_created, loop)
-            await self._take_slot(call, context, quota_until)
-            self._start(call)
+            await self._begin(call, context, quota_until)
             try:
-                answer = await self._wait_for(call)
+                answer = await asyncio.shield(call.outcome)
                 context.trouble = None
                 return answer
+            except asyncio.CancelledError:
+                if not verb.is_read:
+                    await asyncio.wait([call.outcome])
+                raise
             except QuotaExceeded:
                 if loop.time() >= quota_until:
                     raise
@@ -154,22 +156,12 @@ class Calls:
                     raise
                 # While the circuit is open, the breaker makes the pauses.
                 is_open = self.circuits.calls[verb.circuit].open
-                pause = 0.0 if is_open else next(pauses)
-                await pause_before_retry(error, pause)
+                await pause_before_retry(error, 0 if is_open else next(pauses))
 
-    async def _wait_for(self, call: Call[T]) -> T:
-        """Wait for a call, which continues when its caller is cancelled."""
-        try:
-            return await asyncio.shield(call.outcome)
-        except asyncio.CancelledError:
-            if not call.verb.is_read:
-                await asyncio.wait([call.outcome])
-            raise
-
-    async def _take_slot(
+    async def _begin(
         self, call: Call[Any], context: RequestContext, quota_until: float
     ) -> None:
-        """Wait until the circuits are closed and a slot is free."""
+        """Start a call once its circuits are closed and a slot is free."""
         verb, circuits = call.verb, self.circuits
         quota = circuits.quotas.get(verb.circuit)
         others = [circuits.login, circuits.calls[verb.circuit]]
@@ -184,6 +176,7 @@ class Calls:
             await self._acquire_slot(call)
             # A circuit may have opened while hundreds waited for a slot.
             if call.number > max([each.opened for each in call.breakers]):
+                self._start(call)
                 return
             self._release_slot(call)
         raise Closed
@@ -222,9 +215,12 @@ class Calls:
         CALL.set(call)
         call.begun, call.since = True, call.loop.time()
         verb = call.verb
-        with blame(f"{self._driver_name}: {verb.name}"):
+        try:
             method = getattr(self.driver, verb.name)
             return verb.checked(method(*call.args, self._timeout))
+        except BaseException as error:
+            doing = f"{self._driver_name}: {verb.name}"
+            raise as_poolmgr_error(error, doing)  # noqa: B904 - has its cause
 
     def _watch(self, call: Call[Any]) -> None:
         """Give up a call after its timeout, or check again later."""

@@ -8,8 +8,7 @@ driver.
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
@@ -45,7 +44,7 @@ class Verb(Generic[T]):
     @property
     def is_read(self) -> bool:
         """Whether the method changes nothing."""
-        return self.circuit.startswith("reading")
+        return self.circuit.startswith(("reading", "reaching"))
 
     def checked(self, result: Any) -> T:
         """Return a result of the method; a sequence as a list.
@@ -72,7 +71,7 @@ LIST_DEVICES = _verb(Driver.list_devices)
 FIND_DEVICES = _verb(Driver.find_devices)
 DEVICES_OF_JOBS = _verb(Driver.devices_of_jobs)
 POLL = _verb(Driver.poll)
-FINISH_DEVICE = _verb(Driver.finish_device, "changing network")
+FINISH_DEVICE = _verb(Driver.finish_device, "finishing network")
 EXPLAIN_FAILURE = _verb(Driver.explain_failure)
 MARK_DEVICE = _verb(Driver.mark_device, "changing compute")
 DELETE_DEVICE = _verb(Driver.delete_device, "changing compute")
@@ -85,7 +84,7 @@ ATTACH_IP = _verb(Driver.attach_ip, "changing network")
 DETACH_IP = _verb(Driver.detach_ip, "changing network")
 DELETE_IP = _verb(Driver.delete_ip, "changing network")
 CHECK = _verb(Driver.check)
-ACCEPTS = _verb(Driver.accepts, "reading network")
+ACCEPTS = _verb(Driver.accepts, "reaching network")
 
 
 def driver_plugins() -> Registry[Driver]:
@@ -112,27 +111,18 @@ def make_driver(cls: type[Driver], settings: object = None) -> Driver:
     :raises PoolmgrError: raised by the driver
     :raises PluginFailed: the driver has a bug
     """
-    with blame(f"driver {cls.__name__}: __init__"):
+    try:
         return cls(cls.Settings() if settings is None else settings)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        doing = f"driver {cls.__name__}: __init__"
+        raise as_poolmgr_error(error, doing)  # noqa: B904 - has its cause
 
 
 def name_of(driver: Driver) -> str:
     """Return a driver's name for messages."""
     return f"driver {type(driver).__name__}"
-
-
-@contextmanager
-def blame(doing: str) -> Iterator[None]:
-    """Turn an unexpected error of a driver into a ``PluginFailed``.
-
-    :param doing: the driver and its method
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise as_poolmgr_error(error, doing)  # noqa: B904 - it has its cause
 
 
 def close_driver(driver: Driver, timeout: float = 5.0) -> None:

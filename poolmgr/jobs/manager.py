@@ -134,16 +134,13 @@ class AsyncPoolManager:
         run = self._runs.get(new.key)
         if run is None or run.closed:
             run = new
-            self._start(run)
+            error = asked.error or (self._refuse and self._refuse())
+            if error is not None:
+                run.finish(asked.fail(error))
+            else:
+                self._runs[run.key] = run
+                run.start(self._tasks)
         return run.join(job, progress)
-
-    def _start(self, run: JobRun) -> None:
-        error = run.asked.error or (self._refuse and self._refuse())
-        if error is not None:
-            run.finish(run.asked.fail(error))
-            return
-        self._runs[run.key] = run
-        run.start(self._tasks)
 
     def is_long(self, message: object) -> bool:
         """Return whether a message asks for a long action."""

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud import BlockingCloud, Pace
+from poolmgr.cloud.blocking import LoopThread
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, Outcome, RunningJob
@@ -112,9 +113,7 @@ class PoolManager:
         )
         self.driver = self._manager.driver
         self._lock = threading.Lock()
-        self._started: (
-            tuple[asyncio.AbstractEventLoop, threading.Thread] | None
-        ) = None
+        self._thread: LoopThread | None = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -224,15 +223,13 @@ class PoolManager:
         with self._lock:
             if self._closed:
                 return
-            loop, thread = self._start()
+            thread = self._start()
             self._closed = True
         closing = self._manager.close()
-        asyncio.run_coroutine_threadsafe(closing, loop).result()
+        asyncio.run_coroutine_threadsafe(closing, thread.loop).result()
         # An action that does not end keeps the loop, in the background.
         if self._manager.is_idle:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+            thread.close(self._manager.cloud.calls.pace.close)
 
     def _call(self, function: Callable[[], T]) -> T:
         """Call a function on the manager's loop.
@@ -242,7 +239,7 @@ class PoolManager:
         """
         # Before the lock: a thread of the parent may have held it.
         self.driver.require_own_process()
-        if self._started and threading.current_thread() is self._started[1]:
+        if threading.current_thread() is self._thread:
             return function()
 
         async def call() -> T:
@@ -252,17 +249,12 @@ class PoolManager:
         with self._lock:
             if self._closed:
                 raise Closed
-            loop, _thread = self._start()
+            loop = self._start().loop
             called = asyncio.run_coroutine_threadsafe(call(), loop)
         return called.result()
 
-    def _start(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    def _start(self) -> LoopThread:
         """Start the loop's thread unless it runs; call this with the lock."""
-        if self._started is None:
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(
-                target=loop.run_forever, name="poolmgr-loop", daemon=True
-            )
-            thread.start()
-            self._started = loop, thread
-        return self._started
+        if self._thread is None:
+            self._thread = LoopThread()
+        return self._thread

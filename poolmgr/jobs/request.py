@@ -70,7 +70,7 @@ class JobRequest:
             asked.cleanup_time = action.cleanup_time
             asked.request = parse_request(action, fields)
             asked.instance = action()
-        except Exception as error:
+        except BaseException as error:  # a plugin may even raise SystemExit
             failure = as_poolmgr_error(error, "reading the message")
             asked.error = failure.with_traceback(None)
         return asked

@@ -239,7 +239,7 @@ class JobRun:
             if self._outcome is None:
                 self.finish(passed)
             else:
-                self._undo(passed)
+                self._undo(passed, "it ended after its answer")
 
     def finish(self, outcome: Outcome) -> None:
         """Answer all deliveries, once."""
@@ -263,7 +263,7 @@ class JobRun:
         if outcome is None or outcome.error or not self.trace.abandoned:
             return
         if refused and not arrived:
-            self._undo(outcome)
+            self._undo(outcome, "its answer was refused")
             return
         when, level = "before", logging.INFO
         if arrived:
@@ -271,8 +271,8 @@ class JobRun:
         self._log(level, f"connection lost {when} its answer was sent")
         self._follow_up("undelivered", outcome.added, arrived)
 
-    def _undo(self, outcome: Outcome) -> None:
-        self._log(logging.WARNING, "its answer was refused; undoing it")
+    def _undo(self, outcome: Outcome, why: str) -> None:
+        self._log(logging.WARNING, f"{why}; undoing it")
         self.undo_failed = True
         self._follow_up("undo", outcome.added)
 

@@ -197,6 +197,8 @@ class JobSlots:
         """
         self._reserved -= 1
         if not job.long:
+            # Only builds are left to other workers: look further at once.
+            self._to_prefetch = max(1, self._to_prefetch)
             self.short += 1
             self._start(job)
             return False

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from poolmgr import PoolManager
 from poolmgr.cloud import Cloud, Pace, open_cloud
+from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import (
+    Closed,
     CloudUnavailable,
     DeadlineExceeded,
     Forked,
@@ -150,3 +153,23 @@ def test_close_does_not_wait_for_a_hung_driver() -> None:
     closing.join(60.0)
 
     assert not closing.is_alive()
+
+
+class UnreachableCloud(FakeCloud):
+    """A cloud that is down."""
+
+    def list_devices(self, timeout: float) -> list[Device]:
+        """Fail."""
+        raise CloudUnavailable("down")
+
+
+def test_closing_a_manager_ends_the_calls_of_other_threads() -> None:
+    manager = PoolManager(UnreachableCloud())
+    with ThreadPoolExecutor() as threads:
+        listing = threads.submit(manager.cloud.list_devices)
+        reading = manager.cloud.cloud.circuits.calls["reading compute"]
+        until(lambda: reading.reason)
+        manager.close()
+
+        with pytest.raises(Closed):
+            listing.result(10.0)

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from poolmgr.cloud.breaker import SEQUENCE, Breaker
-from poolmgr.errors import Busy, CloudRefused, CloudUnavailable, NotFound
+from poolmgr.cloud.breaker import SEQUENCE, Breaker, Circuits
+from poolmgr.cloud.pace import Pace
+from poolmgr.errors import (
+    Busy,
+    CloudRefused,
+    CloudUnavailable,
+    NotFound,
+    QuotaExceeded,
+)
 from poolmgr.tracing import RequestContext, bound
 
 
@@ -223,3 +230,15 @@ async def test_a_refusal_closes_the_circuit() -> None:
     circuit.record(CloudRefused("no"))
 
     assert not circuit.open
+
+
+async def test_builds_are_taken_again_once_a_trial_is_due() -> None:
+    circuits = Circuits(Pace(quota=(5.0, 5.0)))
+    assert not circuits.stuck
+
+    circuits.quotas["making compute"].record(QuotaExceeded("full"))
+    assert circuits.stuck
+
+    await asyncio.sleep(5.0)
+    assert not circuits.stuck
+    assert circuits.quotas["making compute"].open

@@ -956,3 +956,21 @@ def test_a_deeply_nested_message_does_not_change_the_recursion_limit() -> None:
     with PoolManager("fake") as manager:
         manager.run("[" * 100_000)
     assert sys.getrecursionlimit() == limit
+
+
+class ExitingAction(Action[NoFields]):
+    """Raise SystemExit when it is created."""
+
+    takes = NoFields
+
+    def __init__(self) -> None:
+        raise SystemExit(3)
+
+    def run(self, request: NoFields, context: Any) -> dict[str, str]:
+        return {}
+
+
+def test_an_action_that_exits_when_it_is_created_fails_only_its_job() -> None:
+    with PoolManager("fake", actions={"EXIT": ExitingAction}) as manager:
+        assert manager.run({"action": "EXIT"})["response"] == "FAIL"
+        assert manager.run({"action": "BUILD_IP"})["response"] == "PASS"

@@ -469,3 +469,41 @@ async def test_a_thousand_waiting_builds_share_their_polls(
     assert {outcome.answer["response"] for outcome in outcomes} == {"PASS"}
     assert len({outcome.answer["name"] for outcome in outcomes}) == 1000
     assert driver.calls.count("poll") < 400
+
+
+async def test_the_answer_names_an_undeletable_device_of_a_slow_cloud(
+    driver: ScriptedDriver,
+) -> None:
+    driver.boot_time = 10_000.0
+    driver.seconds["get_device"] = 1.5
+    # Accepted, but without effect.
+    driver.delete_device = lambda device, timeout: True  # type: ignore[method-assign]
+    manager = make_manager(driver)
+
+    outcome: Outcome = await manager.submit(BUILD, JOB).future
+
+    (left,) = driver.devices.values()
+    assert outcome.code == "device_not_deleted"
+    assert outcome.answer["name"] == left.name
+
+
+async def test_builds_do_not_wait_for_a_network_that_they_do_not_need(
+    driver: ScriptedDriver,
+) -> None:
+    manager = make_manager(driver)
+    device, ip = driver.add_device(), driver.add_ip()
+    down = [CloudUnavailable("503 of neutron") for _call in range(10_000)]
+    driver.before["attach_ip"] += down
+    driver.before["find_ips"] += down
+    attaching = [
+        asyncio.create_task(manager.cloud.attach_ip(ip, device))
+        for _job in range(20)
+    ]
+    await asyncio.sleep(10.0)
+
+    await manager.submit(BUILD, JOB).future
+
+    assert now() < 320.0
+    assert driver.calls.count("attach_ip") < 400
+    for task in attaching:
+        task.cancel()

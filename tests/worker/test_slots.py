@@ -223,3 +223,18 @@ def test_no_build_is_grabbed_while_the_cloud_has_no_room(
     assert not worker.slots.reserve()
     worker.no_capacity = False
     assert worker.slots.reserve()
+
+
+def test_short_jobs_behind_each_other_are_not_left_to_other_workers() -> None:
+    worker = Slots(long=1, short=5, held=100)
+    worker.admit(assigned("build"))
+    worker.admit(assigned("first", long=False))
+
+    for number in range(3):
+        assert worker.slots.reserve()
+        worker.slots.admit(assigned(f"short {number}", long=False))
+
+    assert worker.peer_delays == 1
+    assert worker.slots.reserve()
+    worker.slots.release()  # The job servers' queues were empty.
+    assert not worker.slots.reserve()
