@@ -128,7 +128,7 @@ def test_systemd_accepts_the_documented_template_unit(tmp_path: Path) -> None:
 
 def test_promtool_accepts_the_documented_queries(tmp_path: Path) -> None:
     queries = [block.text for block in blocks_of(PAGE, "promql")]
-    assert len(queries) == 2
+    assert queries
     rules = "".join(
         f"  - record: q:{number}\n    expr: {' '.join(query.split())}\n"
         for number, query in enumerate(queries)
@@ -136,4 +136,5 @@ def test_promtool_accepts_the_documented_queries(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(f"groups:\n- name: page\n  rules:\n{rules}")
 
-    assert "2 rules found" in promtool("check", "rules", str(path))
+    checked = promtool("check", "rules", str(path))
+    assert f"{len(queries)} rules found" in checked
