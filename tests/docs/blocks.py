@@ -1,14 +1,17 @@
-"""The documentation's pages and their code blocks."""
+"""The documentation's pages and their code blocks, as docutils reads them."""
 
-import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
-from _pytest.mark import ParameterSet
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst import directives
+from sphinx.directives.code import CodeBlock, LiteralInclude
+from sphinx.util.typing import OptionSpec
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "doc" / "source"
@@ -17,12 +20,6 @@ SOURCE = ROOT / "doc" / "source"
 LITERAL = "literal"
 #: The language of a ``literalinclude``; its text is the file's name.
 INCLUDE = "include"
-
-_DIRECTIVE = re.compile(
-    r"( *)\.\. (code-block|code|sourcecode|highlight|literalinclude)::"
-    r" *(.*)"
-)
-_OPTION = re.compile(r" +:([\w-]+): *(.*)")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Block:
     :ivar language: as the page names it, or :data:`LITERAL`,
         or :data:`INCLUDE`
     :ivar text: its text without indentation
-    :ivar before: the paragraph before it
+    :ivar before: the paragraph or block before it
     :ivar options: the directive's options
     """
 
@@ -43,7 +40,7 @@ class Block:
     language: str
     text: str
     before: str = ""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -69,93 +66,62 @@ def blocks_of(page: Path, *languages: str) -> list[Block]:
 
     :param languages: only blocks in these languages
     """
-    return [
-        block
-        for block in _all(page)
-        if not languages or block.language in languages
-    ]
-
-
-def captioned(page: Path, caption: str) -> Block:
-    """Return the page's code block with this caption."""
-    (block,) = (
-        block
-        for block in blocks_of(page)
-        if block.options.get("caption") == caption
-    )
-    return block
+    found = _all(page)
+    return [b for b in found if not languages or b.language in languages]
 
 
 def of(found: list[Block]) -> pytest.MarkDecorator:
     """Parametrize a test by ``block``, with page and line as its id."""
-    parameters: list[ParameterSet] = [
-        pytest.param(block, id=block.where) for block in found
-    ]
-    return pytest.mark.parametrize("block", parameters)
+    return pytest.mark.parametrize(
+        "block", [pytest.param(block, id=block.where) for block in found]
+    )
+
+
+class _Code(CodeBlock):
+    """A code block of any language, or an included file."""
+
+    option_spec: ClassVar[OptionSpec] = (
+        CodeBlock.option_spec | LiteralInclude.option_spec
+    )
+
+    def run(self) -> list[nodes.Node]:
+        text, (language,) = "\n".join(self.content), self.arguments
+        if self.name == "literalinclude":
+            language, text = INCLUDE, language
+        node = nodes.literal_block(
+            text, text, language=language, options=self.options
+        )
+        node.line = self.content_offset + 1
+        return [node]
+
+
+for _name in ("code-block", "literalinclude"):
+    directives.register_directive(_name, _Code)
 
 
 @cache
 def _all(page: Path) -> list[Block]:
-    return list(_found(page, page.read_text().split("\n")))
+    return list(_found(page))
 
 
-def _found(page: Path, lines: list[str]) -> Iterator[Block]:
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        directive = _DIRECTIVE.fullmatch(line)
-        at += 1
-        if directive is None and not _introduces_block(line):
+def _found(page: Path) -> Iterator[Block]:
+    # Sphinx complains about faults; the other directives are only its own.
+    document = publish_doctree(
+        page.read_text(),
+        settings_overrides={"report_level": 5, "file_insertion_enabled": 0},
+    )
+    for node in document.findall(nodes.literal_block):
+        text = node.astext()
+        if isinstance(node.parent, nodes.system_message):
+            # It would hide a block from the tests.
+            assert "code-block::" not in text, f"{page}: {text}"
             continue
-        before = _paragraph_before(lines, at - 1)
-        options = {}
-        if directive:
-            while option := _OPTION.fullmatch(lines[at]):
-                options[option[1]] = option[2]
-                at += 1
-            if directive[2] == "highlight":
-                continue
-            if directive[2] == "literalinclude":
-                yield Block(page, at, INCLUDE, directive[3], before, options)
-                continue
-            indent, language = len(directive[1]), directive[3]
-        else:
-            indent, language = _indent(line), LITERAL
-            before = (before + "\n" + line).strip()
-        start, end = _indented(lines, at, indent)
-        text = textwrap.dedent("\n".join(lines[start:end])) + "\n"
-        yield Block(page, start + 1, language, text, before, options)
-        at = end
-
-
-def _introduces_block(line: str) -> bool:
-    """Return whether a literal block follows this line."""
-    return line.endswith("::") and not re.match(r" *\.\. ", line)
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _indented(lines: list[str], at: int, indent: int) -> tuple[int, int]:
-    """Return the range of the lines that are indented further."""
-    while at < len(lines) and not lines[at].strip():
-        at += 1
-    start = end = at
-    while at < len(lines):
-        if lines[at].strip():
-            if _indent(lines[at]) <= indent:
-                break
-            end = at + 1
-        at += 1
-    return start, end
-
-
-def _paragraph_before(lines: list[str], at: int) -> str:
-    end = at
-    while end and not lines[end - 1].strip():
-        end -= 1
-    start = end
-    while start and lines[start - 1].strip():
-        start -= 1
-    return "\n".join(lines[start:end])
+        before = node.previous_sibling()
+        yield Block(
+            page,
+            node.line or 0,
+            node.get("language", LITERAL),
+            f"{text}\n" if text else text,
+            before.rawsource if isinstance(before, nodes.Element) else "",
+            node.get("options", {}),
+        )

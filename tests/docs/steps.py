@@ -1,8 +1,9 @@
 """The commands of a page, in order."""
 
+import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from tests.docs.blocks import LITERAL, Block, blocks_of
@@ -72,33 +73,18 @@ def _is_output(block: Block, found: list[Step | Block]) -> bool:
     )
 
 
-@dataclass
-class _Open:
-    line: int
-    lines: list[str]
-    shown: list[str] = field(default_factory=list)
-
-    @property
-    def continued(self) -> bool:
-        return not self.shown and self.lines[-1].endswith("\\")
+#: A command with its continued lines, and its output up to the next prompt.
+_PROMPTED = re.compile(r"^[$#] ((?:.*\\\n)*.*)\n((?:(?![$#] ).*\n)*)", re.M)
+#: A command without a prompt, and no output.
+_BARE = re.compile(r"^(?!#)((?:.*\\\n)*.+)\n()", re.M)
 
 
 def steps_in(block: Block) -> Iterator[Step]:
     """Return the commands of a block."""
     prompted = block.language in ("console", LITERAL)
-    steps: list[_Open] = []
-    for number, text in enumerate(block.text.splitlines(), block.line):
-        if steps and steps[-1].continued:
-            steps[-1].lines.append(text)
-        elif prompted and text.startswith(("$ ", "# ")):
-            steps.append(_Open(number, [text[2:]]))
-        elif prompted:
-            steps[-1].shown.append(text)
-        elif text and not text.startswith("#"):
-            steps.append(_Open(number, [text]))
-    for step in steps:
-        command, shown = "\n".join(step.lines), "\n".join(step.shown)
-        yield Step(block.page, step.line, command, shown.strip("\n"))
+    for found in (_PROMPTED if prompted else _BARE).finditer(block.text):
+        line = block.line + block.text.count("\n", 0, found.start())
+        yield Step(block.page, line, found[1], found[2].strip("\n"))
 
 
 def _simple(command: str) -> Iterator[list[str]]:

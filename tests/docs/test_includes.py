@@ -13,7 +13,7 @@ RUN = tuple(ROOT / each for each in ("tests", "poolmgr", EXAMPLE))
 
 @of(blocks(INCLUDE))
 def test_included_files_are_run_by_tests(block: Block) -> None:
-    path = (block.page.parent / block.text).resolve()
+    path = (block.page.parent / block.text.strip()).resolve()
 
     assert path.is_file()
     if not any(path.is_relative_to(folder) for folder in RUN):

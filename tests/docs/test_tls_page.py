@@ -16,7 +16,7 @@ import pytest
 from poolmgr.gearman import connection
 from poolmgr.gearman.endpoint import Address
 from tests.batches import BUILD_IP, batch
-from tests.docs.blocks import SOURCE, blocks_of, captioned
+from tests.docs.blocks import SOURCE, blocks_of
 from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.logs import complaints
@@ -26,6 +26,8 @@ from tests.processes import Process, poolmgr, worker
 from tests.wanted import program
 
 PAGE = SOURCE / "tls.rst"
+#: The page's files and commands by caption.
+SHOWN = {b.options.get("caption", ""): b.text for b in blocks_of(PAGE)}
 SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
 NAME = "gearman-1.example.com"
 #: The message when there is no answer.
@@ -74,7 +76,7 @@ class Stage:
 
         :param changes: options with other values
         """
-        text = self.local(captioned(PAGE, caption).text)
+        text = self.local(SHOWN[caption])
         for name, value in changes.items():
             text, count = re.subn(
                 rf"^{name} = .*", f"{name} = {value}", text, flags=re.M
@@ -93,7 +95,7 @@ class Stage:
 
     def shell(self, more: str = "") -> None:
         """Run commands of the page in the shell."""
-        text = self.local(captioned(PAGE, "in an empty folder").text)
+        text = self.local(SHOWN["in an empty folder"])
         if more:
             # Skip the first command, which creates the authority.
             begin = text.index("openssl req -x509")
