@@ -33,10 +33,9 @@ EXCUSED: Mapping[str, str] = {
     'eval "$(poolmgr complete --shell zsh)"': "zsh; see test_complete.py",
 }
 
-#: Pages whose commands and texts have tests of their own.
+#: Pages whose commands have tests of their own.
 OF_THEIR_OWN: Mapping[str, str] = {
     "tls.rst": "test_tls_page.py",
-    "trouble.rst": "test_trouble.py",
     "tutorial.rst": "test_tutorial.py",
 }
 

@@ -1,99 +1,126 @@
-"""The environment in which a page's commands run."""
+"""Where the commands of a page run, and what provokes its messages."""
 
-import json
-import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
+from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_group
-from tests.docs.blocks import Block
-from tests.jobservers import builtin
+from tests.jobservers import JobServerProcess, builtin, free_port
+from tests.processes import Process, poolmgr
 
 #: The name of the cloud on the pages.
 CLOUD = "mycloud"
 
 
-def write_clouds(cloud: LoopbackCloud, path: Path) -> None:
-    """Write a clouds.yaml that gives a loopback cloud the pages' name."""
-    cloud.write_clouds_yaml(path)
-    (shown,) = json.loads(path.read_text())["clouds"].values()
-    path.write_text(json.dumps({"clouds": {CLOUD: shown}}))
-
-
 class Stage:
-    """A home folder with a cloud, a configuration and a job server.
+    """A home folder with a configuration, clouds and job servers.
 
-    Some pages have a stage of their own.
-
-    :param folder: the folder of its files
-    :param stack: ends its processes
+    :ivar folder: the folder, in which commands run
+    :ivar stack: ends the processes
+    :ivar variables: the environment of the commands
+    :ivar names: the real names by those of the page
+    :ivar numbers_differ: whether printed numbers differ each time
     """
 
-    #: Whether the page shows terminal output.
-    on_terminal: ClassVar[bool] = False
-    #: Whether the numbers differ each time.
-    numbers_differ: ClassVar[bool] = False
-
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.folder = folder / "here"
-        self.root = folder / "root"
-        self.home = folder / "home"
-        for each in (self.folder, self.root, self.home):
-            each.mkdir()
+        self.folder = folder
         self.stack = stack
-        self.cloud = stack.enter_context(LoopbackCloud())
-        self.server = stack.enter_context(builtin())
         self.variables = {
-            "HOME": str(self.home),
-            "OS_GEARMAN__SERVERS": str(self.server.address),
+            "HOME": str(folder),
+            "OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml"),
             "OS_MONITORING__PORT": "0",
+            # Do not wait on a machine without a name server.
+            "RES_OPTIONS": "timeout:1 attempts:1",
         }
-        #: Names of the page and the real ones.
-        self._bound: dict[str, str] = {}
-        self.prepare()
+        self.names: dict[str, str] = {}
+        self.numbers_differ = False
+        # Some commands name the file, others find it at its usual place.
+        (folder / ".poolmgr").symlink_to(folder)
 
-    def prepare(self) -> None:
-        """Set up what the page assumes."""
-        clouds = self.home / ".config" / "openstack"
-        clouds.mkdir(parents=True)
-        write_clouds(self.cloud, clouds / "clouds.yaml")
-        for folder in (self.home / ".poolmgr", self.folder):
-            self.write(folder / "poolmgr.conf", nova_group(CLOUD))
+    def cloud(self, **settings: Any) -> LoopbackCloud:
+        """Start a loopback cloud and configure it."""
+        cloud = self.stack.enter_context(LoopbackCloud(**settings))
+        path = cloud.write_clouds_yaml(self.folder / "clouds.yaml")
+        path.write_text(path.read_text().replace("loopback", CLOUD))
+        self.configure()
+        return cloud
 
-    def meet(self, block: Block) -> None:
-        """Write a configuration file that the preceding text names."""
-        named = re.findall(r"``([\w-]+\.conf)``", block.before)
-        if block.language == "ini" and named:
-            self.write(self.folder / named[-1], block.text)
+    def fake(self, text: str = "", **options: object) -> None:
+        """Use the fake cloud.
 
-    # -- names --------------------------------------------------------------
+        :param text: the configuration file
+        :param options: options of ``[fake]``
+        """
+        self.variables["OS_POOLMGR__DRIVER"] = "fake"
+        for name, value in options.items():
+            self.variables[f"OS_FAKE__{name.upper()}"] = str(value)
+        self.write("poolmgr.conf", text)
 
-    def bind(self, shown: str, real: str) -> None:
-        """Map a name of the page to a real one."""
-        self._bound.setdefault(shown, real)
+    def job_server(self) -> JobServerProcess:
+        """Start a job server, which poolmgr uses from then on."""
+        server = self.stack.enter_context(builtin())
+        self.use(server.address)
+        return server
 
-    def real(self, text: str) -> str:
-        """Return a text of the page with the real names."""
-        for shown, real in self._bound.items():
-            text = re.sub(rf"(?<!\w){re.escape(shown)}(?!\w)", real, text)
-        return text
+    def dead_job_server(self) -> None:
+        """Use an address at which nothing listens."""
+        self.use(f"127.0.0.1:{free_port()}")
 
-    def shown(self, text: str) -> str:
-        """Return a text with the page's names in place of the real ones."""
-        for shown, real in self._bound.items():
-            text = text.replace(real, shown)
-        return text
+    def use(self, *servers: object) -> None:
+        """Use job servers at these addresses."""
+        self.variables["OS_GEARMAN__SERVERS"] = ",".join(map(str, servers))
 
-    # -- files --------------------------------------------------------------
+    def configure(self, text: str = "", **nova: object) -> None:
+        """Write a configuration file for the loopback cloud.
 
-    def at_root(self, path: str) -> Path:
-        """Return the path that stands for a system file."""
-        return self.root / path.lstrip("/")
+        :param text: other groups
+        :param nova: more options of ``[nova]``
+        """
+        self.write("poolmgr.conf", f"{nova_group(CLOUD, **nova)}\n{text}")
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, name: str, text: str) -> Path:
         """Write a file that only its owner can read."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
         path.touch(mode=0o600)
         path.write_text(text)
+        return path
+
+    def run(self, *words: str) -> str:
+        """Run a command of poolmgr and return its whole output."""
+        done = poolmgr(*words, **self.variables)
+        return done.stdout + done.stderr
+
+    def worker(self, words: str = "registered", **variables: str) -> Process:
+        """Start a worker, which ends with the stage.
+
+        :param words: wait until it has logged them
+        """
+        process = Process(["worker"], **{**self.variables, **variables})
+        self.stack.callback(process.end)
+        process.wait_for(words)
+        return process
+
+    def working(self) -> tuple[Process, Address]:
+        """Start a worker and its job server."""
+        server = self.job_server()
+        return self.worker(), server.address
+
+
+#: What prints a text of a page.
+Scene = Callable[[Stage], str]
+#: By the message, or the start of the text.
+SCENES: dict[str, Scene] = {}
+
+
+def scene(*messages: str) -> Callable[[Scene], Scene]:
+    """Register what prints a text."""
+
+    def add(play: Scene) -> Scene:
+        assert not SCENES.keys() & {*messages}
+        SCENES.update(dict.fromkeys(messages, play))
+        return play
+
+    return add

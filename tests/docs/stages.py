@@ -1,76 +1,61 @@
-"""Stages for pages with their own starting point."""
+"""What the commands of the pages find."""
 
 import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
-from tests.batches import running, submit
+from tests.batches import BUILD, running, submit
 from tests.docs.stage import Stage
 from tests.jobservers import builtin, free_port
 from tests.polling import until
-from tests.processes import worker
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
-class Commands(Stage):
+def prepare_anything(stage: Stage) -> None:
+    """A cloud and a job server."""
+    stage.cloud()
+    stage.job_server()
+
+
+def prepare_start(stage: Stage) -> None:
+    """A machine with a job server, and without a configuration."""
+    stage.job_server()
+
+
+def prepare_commands(stage: Stage) -> None:
     """A slow fake cloud; one of two job servers is up."""
-
-    on_terminal = True
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        self.variables["OS_POOLMGR__DRIVER"] = "fake"
-        self.variables["OS_FAKE__BOOT_TIME"] = "2"
-        present, absent = str(self.server.address), f"127.0.0.1:{free_port()}"
-        self.variables["OS_GEARMAN__SERVERS"] = f"{present},{absent}"
-        self.bind("gearman-1.example.com:4730", present)
-        self.bind("gearman-2.example.com:4730", absent)
-        process = self.stack.enter_context(worker([present]))
-        process.wait_for("registered")
+    stage.fake(boot_time=2)
+    _worker, server = stage.working()
+    stage.use(server, f"127.0.0.1:{free_port()}")
+    stage.numbers_differ = True
 
 
-class Inventory(Stage):
+def prepare_inventory(stage: Stage) -> None:
     """A fake cloud with devices of all ages."""
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        state = self.home / "cloud.db"
-        self.variables["OS_POOLMGR__DRIVER"] = "fake"
-        self.variables["OS_FAKE__STATE"] = str(state)
-        FakeCloud(FakeSettings(state=str(state))).close()
-        database = sqlite3.connect(state, isolation_level=None)
-        for number, (name, age, boots, mark) in enumerate(_DEVICES):
-            created = time.time() - age
-            ready = created + (DAY if boots else 0)
-            id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
-            row = (id_, name, address, created, ready, None, _dump(mark))
-            database.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
-        for number, (age, on) in enumerate(_IPS, 1):
-            mark = _mark("job", age).handed_over()
-            id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
-            values = id_, address, on, 1, _dump(mark)
-            database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
-        database.close()
-
-
-class Orphans(Inventory):
-    """The same; the device that is building is older than any job."""
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        super().prepare()
-        state = self.variables["OS_FAKE__STATE"]
-        with closing(sqlite3.connect(state)) as database, database:
-            older = "UPDATE device SET created = created - ? WHERE ready > ?"
-            database.execute(older, (2 * HOUR, time.time()))
+    state = str(stage.folder / "cloud.db")
+    stage.fake(state=state)
+    stage.job_server()
+    FakeCloud(FakeSettings(state=state)).close()
+    database = sqlite3.connect(state, isolation_level=None)
+    for number, (name, age, boots, mark) in enumerate(_DEVICES):
+        created = time.time() - age
+        ready = created + (DAY if boots else 0)
+        id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
+        row = (id_, name, address, created, ready, None, _dump(mark))
+        database.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
+    for number, (age, on) in enumerate(_IPS, 1):
+        mark = _mark("job", age).handed_over()
+        id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
+        values = id_, address, on, 1, _dump(mark)
+        database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
+    database.close()
 
 
 def _dump(mark: Mark | None) -> str:
@@ -105,82 +90,65 @@ _ON = str(uuid.UUID(int=1))
 _IPS = ((5 * DAY + HOUR + MINUTE, _ON), (200.5 * MINUTE, None))
 
 
-class Migration(Stage):
+def prepare_migration(stage: Stage) -> None:
     """A libra.cfg, and no configuration of poolmgr."""
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        credentials = self.cloud.credentials
-        self.write(
-            self.at_root("/etc/libra.cfg"),
-            "[mgm]\naz = 1\nthreads = 20\nrm_fip_ignore_500 = true\n"
-            f"nova_auth_url = {credentials['auth_url']}\n"
-            f"nova_user = {credentials['username']}\n"
-            f"nova_pass = {credentials['password']}\n"
-            f"nova_tenant = {credentials['project_name']}\n"
-            "nova_region = RegionOne\nnova_image = tiny\n"
-            "nova_image_size = m1.nano\n"
-            f"nova_net_id = {self.cloud.ids['private']}\n"
-            f"[gearman]\nservers = {self.server.address}\n",
-        )
-        self.at_root("/etc/poolmgr").mkdir()
-        (self.home / ".poolmgr").symlink_to(self.at_root("/etc/poolmgr"))
+    server, cloud = stage.job_server(), stage.cloud()
+    (stage.folder / "poolmgr.conf").unlink()
+    credentials = cloud.credentials
+    text = (
+        "[mgm]\naz = 1\nthreads = 20\nrm_fip_ignore_500 = true\n"
+        f"nova_auth_url = {credentials['auth_url']}\n"
+        f"nova_user = {credentials['username']}\n"
+        f"nova_pass = {credentials['password']}\n"
+        f"nova_tenant = {credentials['project_name']}\n"
+        "nova_region = RegionOne\nnova_image = tiny\n"
+        "nova_image_size = m1.nano\n"
+        f"nova_net_id = {cloud.ids['private']}\n"
+        f"[gearman]\nservers = {server.address}\n"
+    )
+    stage.names["/etc/libra.cfg"] = str(stage.write("libra.cfg", text))
+    stage.names["/etc/poolmgr"] = str(stage.folder)
 
 
-class Start(Stage):
-    """A machine without a configuration."""
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-
-
-class Worker(Stage):
-    """A cloud and a job server at its usual address."""
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        super().prepare()
-        self.bind("localhost:4730", str(self.server.address))
-
-
-class Scaling(Stage):
+def prepare_scaling(stage: Stage) -> None:
     """Two job servers and two workers, with builds for all."""
-
-    #: The distribution of the builds is random.
-    numbers_differ = True
-
-    def prepare(self) -> None:
-        """See :class:`Stage`."""
-        second = self.stack.enter_context(builtin())
-        servers = [self.server.address, second.address]
-        names = [str(server) for server in servers]
-        self.variables["OS_GEARMAN__SERVERS"] = ",".join(names)
-        for number, name in enumerate(names, 1):
-            self.bind(f"gearman-{number}.example.com:4730", name)
-        config = "[worker]\nlong_jobs = 4\n[fake]\nboot_time = 3600\n"
-        for name in ("one", "two"):
-            folder = self.home / name
-            folder.mkdir()
-            process = self.stack.enter_context(worker(names, config, folder))
-            for _server in servers:
-                process.wait_for("registered")
-        for server in servers:
-            submit(server, *[{"action": "BUILD_DEVICE"}] * 10)
-        until(lambda: sum(map(running, servers)) == 20)
+    servers = [stage.stack.enter_context(builtin()).address for _ in range(2)]
+    for number, server in enumerate(servers, 1):
+        stage.names[f"gearman-{number}.example.com:4730"] = str(server)
+    stage.use(*servers)
+    stage.fake("[worker]\nlong_jobs = 4\n", boot_time=3600)
+    for _worker in range(2):
+        process = stage.worker()
+        process.wait_for("registered")
+    for server in servers:
+        submit(server, *[BUILD] * 10)
+    until(lambda: sum(map(running, servers)) == 20)
+    # The distribution of the builds is random.
+    stage.numbers_differ = True
 
 
-#: By page name; other pages use :class:`Stage`.
-STAGES: Mapping[str, type[Stage]] = {
-    "commands.rst": Commands,
-    "inventory.rst": Inventory,
-    "migration.rst": Migration,
-    "reaper.rst": Orphans,
-    "scaling.rst": Scaling,
-    "start.rst": Start,
-    "worker.rst": Worker,
+def prepare_orphans(stage: Stage) -> None:
+    """The same; the device that is building is older than any job."""
+    prepare_inventory(stage)
+    state = stage.variables["OS_FAKE__STATE"]
+    with closing(sqlite3.connect(state)) as database, database:
+        older = "UPDATE device SET created = created - ? WHERE ready > ?"
+        database.execute(older, (2 * HOUR, time.time()))
+
+
+def prepare_worker(stage: Stage) -> None:
+    """A cloud and a job server at its usual address."""
+    stage.cloud()
+    stage.names["localhost:4730"] = str(stage.job_server().address)
+
+
+#: By page name; other pages have anything.
+PREPARED: Mapping[str, Callable[[Stage], None]] = {
+    "commands.rst": prepare_commands,
+    "inventory.rst": prepare_inventory,
+    "migration.rst": prepare_migration,
+    "reaper.rst": prepare_orphans,
+    "scaling.rst": prepare_scaling,
+    "start.rst": prepare_start,
+    "worker.rst": prepare_worker,
 }
-
-
-def stage_of(page: Path, folder: Path, stack: ExitStack) -> Stage:
-    """Return the stage of a page."""
-    return STAGES.get(page.name, Stage)(folder, stack)

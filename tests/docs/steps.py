@@ -38,6 +38,22 @@ class Step:
         and the paths of programs."""
         return list(_simple(self.command))
 
+    @property
+    def stays(self) -> bool:
+        """Whether it stays until the end of the page."""
+        words = self.simple[0]
+        return (
+            self.command.endswith("&")
+            or (words[-1] == "worker" and not self.shown)
+            or "--watch" in words
+            or "poolmgr.testing.openstack" in words
+        )
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a terminal shows something in spite of a redirection."""
+        return bool(self.shown) and ">" in self.command
+
 
 def is_shell(block: Block) -> bool:
     """Return whether a block contains commands."""
@@ -49,28 +65,11 @@ def steps_of(page: Path) -> list[Step | Block]:
     """Return the commands of a page and the other blocks between them."""
     found: list[Step | Block] = []
     for block in blocks_of(page):
-        if is_shell(block):
-            steps = list(steps_in(block))
-            if "another terminal" in " ".join(block.before.split()):
-                steps[0] = replace(steps[0], fresh=True)
-            found += steps
-        elif _is_output(block, found):
-            last = found[-1]
-            assert isinstance(last, Step)
-            found[-1] = replace(last, shown=block.text.strip("\n"))
-        else:
-            found.append(block)
+        steps = list(steps_in(block)) if is_shell(block) else []
+        if "another terminal" in " ".join(block.before.split()):
+            steps[0] = replace(steps[0], fresh=True)
+        found += steps or [block]
     return found
-
-
-def _is_output(block: Block, found: list[Step | Block]) -> bool:
-    """Return whether a block is the output of the command above it."""
-    return (
-        block.language == "text"
-        and bool(found)
-        and isinstance(found[-1], Step)
-        and block.before.endswith(found[-1].command)
-    )
 
 
 #: A command with its continued lines, and its output up to the next prompt.

@@ -1,10 +1,11 @@
-"""Options and tests that the pages name exist."""
+"""Options, tests and benchmarks that the pages name exist."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import ROWS
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import options_by_key
 from poolmgr.drivers.nova import NovaSettings
@@ -60,3 +61,11 @@ def test_every_guarantee_names_existing_tests() -> None:
 
     assert len(named) >= 25
     assert named - defined == set()
+
+
+def test_benchmark_results_are_of_existing_rows() -> None:
+    page = (SOURCE / "results.rst").read_text()
+    rows = re.findall(r"^``([\w-]+)`` {2,}", page, re.MULTILINE)
+
+    assert {*rows} <= {*ROWS}
+    assert len(rows) > 3

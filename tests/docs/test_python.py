@@ -1,46 +1,51 @@
 """Every Python block on a page runs."""
 
 import sys
-import types
-from itertools import groupby
+from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud
-from poolmgr.settings import PoolSettings
-from poolmgr.testing.openstack import LoopbackCloud
-from tests.docs.blocks import ROOT, Block, blocks
-from tests.docs.stage import write_clouds
+from tests.docs.blocks import ROOT, blocks, blocks_of
+from tests.docs.stage import Stage
 
-PYTHON = {
-    page: list(shown)
-    for page, shown in groupby(blocks("python"), lambda block: block.page)
-}
+PAGES = {block.page: None for block in blocks("python")}
 
 
-def run(block: Block, module: types.ModuleType) -> None:
-    """Run a block so that tracebacks name its page and line."""
-    text = "\n" * (block.line - 1) + block.text
-    exec(compile(text, str(block.page), "exec"), module.__dict__)  # noqa: S102
-
-
-@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.name)
-def test_python_blocks_run_from_top_to_bottom(
-    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Blocks use the names that earlier blocks define."""
-    module = types.ModuleType("shown")
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return an empty module that can be imported."""
+    module = ModuleType("shown")
     monkeypatch.setitem(sys.modules, "shown", module)
-    clouds = tmp_path / "clouds.yaml"
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
-    with LoopbackCloud() as cloud:
-        write_clouds(cloud, clouds)
+    return module
+
+
+def run(page: Path, module: ModuleType) -> None:
+    """Run a page's blocks; they use the names that earlier ones define."""
+    for block in blocks_of(page, "python"):
+        # Tracebacks name its page and line.
+        text = "\n" * (block.line - 1) + block.text
+        exec(compile(text, page, "exec"), vars(module))  # noqa: S102
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_from_top_to_bottom(
+    page: Path,
+    module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        stage = Stage(tmp_path, stack)
+        cloud = stage.cloud()
+        for name, value in stage.variables.items():
+            monkeypatch.setenv(name, value)
         try:
-            for block in PYTHON[page]:
-                run(block, module)
+            run(page, module)
             for driver in list(vars(module).values()):
                 if isinstance(driver, NovaCloud):
                     assert driver.list_devices(20.0) == []
@@ -50,23 +55,12 @@ def test_python_blocks_run_from_top_to_bottom(
         assert cloud.servers == []
 
 
-def test_the_readme_action_runs(
-    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readme = ROOT / "README.rst"
-    module = types.ModuleType("shown")
-    monkeypatch.setitem(sys.modules, "shown", module)
-    for block in PYTHON[readme]:
-        run(block, module)
-    actions = {"HELLO": module.Hello}
+def test_the_readme_action_runs(cloud: FakeCloud, module: ModuleType) -> None:
+    page = ROOT / "README.rst"
+    run(page, module)
 
-    with PoolManager(cloud, PoolSettings(), actions) as manager:
+    with PoolManager(cloud, actions={"HELLO": module.Hello}) as manager:
         answer = manager.run({"action": "HELLO", "whom": "Ada"})
 
-    assert answer == {
-        "action": "HELLO",
-        "whom": "Ada",
-        "greeting": "Hello Ada",
-        "response": "PASS",
-    }
-    assert '{"action": "HELLO", "whom": "Ada"}' in readme.read_text()
+    assert answer["greeting"] == "Hello Ada"
+    assert '{"action": "HELLO", "whom": "Ada"}' in page.read_text()

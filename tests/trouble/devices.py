@@ -1,4 +1,4 @@
-"""Scenes: devices and addresses in a wrong state."""
+"""Devices and addresses in a wrong state."""
 
 import sqlite3
 from contextlib import closing
@@ -9,12 +9,11 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import nova_on
+from tests.docs.stage import Stage, scene
 from tests.jobservers import free_port
-from tests.trouble.building import by_hand
-from tests.trouble.scenes import scene
-from tests.trouble.stage import Stage
 
 NAME = "libra-4e3a5a0e-64c9-4f0a-8b5b-3f6e2d1c9a70"
+MARK = Mark.for_job("libra", Job("9a1c"))
 SHORT = "[poolmgr]\nshort_timeout = 5\n"
 
 
@@ -24,43 +23,42 @@ def make(driver: Driver, mark: Mark) -> None:
         cloud.wait_ready(cloud.create_device(NAME, mark))
 
 
-def left_on(cloud: LoopbackCloud, pool: str = "libra") -> None:
+def left_on(cloud: LoopbackCloud, mark: Mark = MARK) -> None:
     """Create such a device on a loopback cloud."""
     with nova_on(cloud) as driver:
-        make(driver, Mark.for_job(pool, Job("9a1c")))
+        make(driver, mark)
 
 
-def left_for_hours(stage: Stage, mark: Mark, ago: int = 7200) -> str:
-    """Create one on the fake cloud and return the configuration for it."""
+def left_for_hours(stage: Stage, mark: Mark = MARK) -> None:
+    """Create one on the fake cloud, and use that."""
     state = stage.folder / "cloud.db"
     with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
         make(cloud, mark)
     with closing(sqlite3.connect(state)) as db, db:
-        db.execute("UPDATE device SET created = created - ?", (ago,))
-    return f"[fake]\nstate = {state}\n[reaper]\ninterval = 0.2\n"
+        db.execute("UPDATE device SET created = created - 7200")
+    stage.fake("[reaper]\ninterval = 0.2\n", state=state)
 
 
-def device_of(stage: Stage, **nova: str) -> str:
+def device_of(stage: Stage) -> str:
     """Build a device and return its name."""
-    only = ("-f", "value", "-c", "name")
-    return by_hand(stage, "build-device", *only, **nova).strip()
+    return stage.run("build-device", "-f", "value", "-c", "name").strip()
 
 
 def ip_of(stage: Stage) -> str:
     """Build a floating IP and return its address."""
-    return by_hand(stage, "build-ip", "-f", "value", "-c", "ip").strip()
+    return stage.run("build-ip", "-f", "value", "-c", "ip").strip()
 
 
 @scene("there is no device 'libra-...'")
 def device_gone(stage: Stage) -> str:
     stage.cloud()
-    return by_hand(stage, "assign-ip", ip_of(stage), NAME)
+    return stage.run("assign-ip", ip_of(stage), NAME)
 
 
 @scene("there is no floating IP '198.18.0.77'")
 def address_gone(stage: Stage) -> str:
     left_on(stage.cloud())
-    return by_hand(stage, "assign-ip", "198.18.0.77", NAME)
+    return stage.run("assign-ip", "198.18.0.77", NAME)
 
 
 @scene("2 devices are named 'libra-...'")
@@ -68,64 +66,67 @@ def two_of_a_name(stage: Stage) -> str:
     cloud = stage.cloud()
     left_on(cloud)
     left_on(cloud)
-    return by_hand(stage, "delete-device", NAME)
+    return stage.run("delete-device", NAME)
 
 
 @scene("is not this pool's ([poolmgr] authority is 'pattern')")
 def not_ours(stage: Stage) -> str:
-    left_on(stage.cloud(), pool="other")
-    return by_hand(stage, "delete-device", NAME)
+    left_on(stage.cloud(), Mark.for_job("other", Job("9a1c")))
+    return stage.run("delete-device", NAME)
 
 
 @scene("is attached to another device than 'libra-...'")
 def on_another(stage: Stage) -> str:
     stage.cloud()
     ip, device, other = ip_of(stage), device_of(stage), device_of(stage)
-    by_hand(stage, "assign-ip", ip, device)
-    return by_hand(stage, "remove-ip", ip, other)
+    stage.run("assign-ip", ip, device)
+    return stage.run("remove-ip", ip, other)
 
 
 @scene("External network ... is not reachable from subnet")
 def no_way_to_the_device(stage: Stage) -> str:
     stage.cloud()
-    name = device_of(stage, networks="isolated")
-    return by_hand(stage, "assign-ip", ip_of(stage), name)
+    stage.configure(networks="isolated")
+    return stage.run("assign-ip", ip_of(stage), device_of(stage))
 
 
 @scene("attaching ...: not done within ... s")
 def not_in_effect(stage: Stage) -> str:
     cloud = stage.cloud()
+    stage.configure(SHORT)
     name, ip = device_of(stage), ip_of(stage)
     cloud.fault(Fault.lost_floating_ip(times=None))
-    return by_hand(stage, "assign-ip", ip, name, text=SHORT)
+    printed = ""
+    # A call may be under way when the time is up.
+    while "attaching" not in printed:
+        printed = stage.run("assign-ip", ip, name)
+    return printed
 
 
 @scene("to accept: not done within ... s")
 def port_closed(stage: Stage) -> str:
     # Addresses at which this machine refuses connections.
     stage.cloud(floating_range="127.0.128.0/24")
-    text = f"{SHORT}check_port = {free_port()}\n"
-    name, ip = device_of(stage), ip_of(stage)
-    return by_hand(stage, "assign-ip", ip, name, text=text)
+    stage.configure(f"{SHORT}check_port = {free_port()}\n")
+    return stage.run("assign-ip", ip_of(stage), device_of(stage))
 
 
 @scene("job 9a1c was never answered, and no worker or job server has it")
 def left_behind(stage: Stage) -> str:
-    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
-    options = stage.at(str(stage.job_server().address), text)
-    return stage.log(options, " orphan: ")
+    left_for_hours(stage)
+    stage.job_server()
+    return "".join(stage.worker(" orphan: ").lines)
 
 
 @scene("nobody knows whether its answer arrived")
 def unconfirmed(stage: Stage) -> str:
-    mark = Mark.for_job("libra", Job("9a1c")).unconfirmed()
-    text = left_for_hours(stage, mark)
-    options = stage.at(str(stage.job_server().address), text)
-    return stage.log(options, " kept: ")
+    left_for_hours(stage, MARK.unconfirmed())
+    stage.job_server()
+    return "".join(stage.worker(" kept: ").lines)
 
 
 @scene("cannot be asked: Connection refused")
 def reap_unasked(stage: Stage) -> str:
-    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
-    options = stage.at(stage.dead_address(), text)
-    return stage.run(*options, "reap", "--dry-run")
+    left_for_hours(stage)
+    stage.dead_job_server()
+    return stage.run("reap", "--dry-run")
