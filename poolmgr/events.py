@@ -148,4 +148,4 @@ def tell(method: Callable[[T], Any], event: T) -> None:
     try:
         method(event)
     except BaseException:
-        LOG.exception("an observer failed")
+        LOG.exception("a callback failed")

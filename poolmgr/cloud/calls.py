@@ -230,9 +230,10 @@ class Calls:
             pause = min(left, allowed)
             call.watchdog = call.loop.call_later(pause, self._watch, call)
             return
+        late = "no answer" if call.begun else "no thread was free"
         what = f"{self._driver_name}: {call.verb.name}"
-        text = f"{what}: no answer within {self._timeout:.3g} s"
-        LOG.warning("%s; its thread is abandoned", text)
+        text = f"{what}: {late} within {self._timeout:.3g} s"
+        LOG.warning("%s; the call is abandoned", text)
         is_unknown = call.begun and not call.verb.is_read
         error = OutcomeUnknown if is_unknown else CloudUnavailable
         self._end(call, error(text))

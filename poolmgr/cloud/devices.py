@@ -85,6 +85,10 @@ class Devices:
         except (errors.DeviceFailed, errors.QuotaExceeded) as error:
             self.circuits.boots.record(error)
             raise
+        except asyncio.CancelledError:
+            # Polls that fail explain why it is not ready.
+            context.trouble = context.trouble or self.poller.trouble
+            raise
         self.circuits.boots.record()
         return device
 

@@ -68,7 +68,8 @@ class Creation(Generic[T]):
                 await asyncio.shield(self.calls.own(self._clean_up()))
             raise
         self._has_ended, self._result = True, result.id
-        if self._is_unknown:  # an earlier request may have taken effect
+        # An earlier request may have taken effect, too.
+        if self._is_unknown or len(self._created) > 1:
             self.calls.own(self._clean_up())
         return result
 

@@ -62,13 +62,14 @@ class CallPool:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._end, future, settle)
 
-        self._pending += 1
-        self._queue.put(run)
-        if self._threads < min(self._pending, self._size):
+        if self._threads < min(self._pending + 1, self._size):
+            # Before the work is queued: this fails if there are no threads.
             threading.Thread(
                 target=self._serve, name="poolmgr-call", daemon=True
             ).start()
             self._threads += 1
+        self._pending += 1
+        self._queue.put(run)
         return future
 
     def close(self) -> None:

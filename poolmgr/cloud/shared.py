@@ -42,6 +42,7 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._polled_at = 0.0
         self._closed = False
+        self._context = RequestContext()
 
     def next_change(self, device: Device) -> "asyncio.Future[Device | None]":
         """Wait until a poll shows that a device has changed or is missing.
@@ -70,6 +71,11 @@ class Poller:
     def waiting(self) -> int:
         """Number of devices that jobs wait for."""
         return len(self._waiting)
+
+    @property
+    def trouble(self) -> PoolmgrError | None:
+        """The last failure of the poll that is being retried, or None."""
+        return self._context.trouble
 
     @property
     def age(self) -> float:
@@ -117,7 +123,7 @@ class Poller:
         waiting = dict(self._waiting)
         devices = {device.id: device for device in waiting.values()}
         # Urgent, because hundreds of builds may wait for these few requests.
-        with bound(RequestContext(urgent=True)):
+        with bound(RequestContext(urgent=True)) as self._context:
             poll = await self._calls.ask(verbs.POLL, tuple(devices.values()))
         seen = {device.id: device for device in poll.seen}
         for change, before in waiting.items():

@@ -241,7 +241,7 @@ class Driver(abc.ABC):
     def accepts(self, address: str, port: int, timeout: float) -> bool:
         """Return whether an address accepts a TCP connection now."""
         try:
-            with socket.create_connection((address, port), min(5.0, timeout)):
+            with socket.create_connection((address, port), min(1.0, timeout)):
                 return True
         except OSError:
             return False

@@ -107,7 +107,7 @@ def test_a_failing_observer_does_not_affect_the_reaper(
 
     asyncio.run(look(AsyncPoolManager("fake", observer=FailingObserver())))
 
-    assert "an observer failed" in caplog.text
+    assert "a callback failed" in caplog.text
 
 
 class RecordingObserver(Observer):

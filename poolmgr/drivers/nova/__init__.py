@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:
     from poolmgr.drivers.nova import driver
 
     return getattr(driver, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
