@@ -48,7 +48,7 @@ def liveness(service: Service) -> Iterator[Check]:
     overdue = service.manager.cloud.calls.overdue
     if overdue:
         found = (
-            f"all calls of the cloud hang, for {overdue:.0f} s longer "
+            f"all calls to the cloud hang, for {overdue:.0f} s longer "
             f"than allowed; {_ASK_IT}"
         )
         yield Check(False, "calls", found)

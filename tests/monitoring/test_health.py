@@ -300,4 +300,4 @@ def test_a_worker_whose_cloud_calls_all_hang_is_unhealthy(
             submit(server.address, BUILD_IP)
             healthy = wait_for_status(worker, "/healthz", 503)
 
-    assert "not ok: calls: all calls of the cloud hang" in healthy.body
+    assert "not ok: calls: all calls to the cloud hang" in healthy.body
