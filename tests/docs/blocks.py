@@ -11,6 +11,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.parsers.rst import directives
 from sphinx.directives.code import CodeBlock, LiteralInclude
+from sphinx.ext.graphviz import Graphviz
 from sphinx.util.typing import OptionSpec
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,14 +79,18 @@ def of(found: list[Block]) -> pytest.MarkDecorator:
 
 
 class _Code(CodeBlock):
-    """A code block of any language, or an included file."""
+    """A code block of any language, a diagram, or an included file."""
 
     option_spec: ClassVar[OptionSpec] = (
-        CodeBlock.option_spec | LiteralInclude.option_spec
+        CodeBlock.option_spec
+        | LiteralInclude.option_spec
+        | Graphviz.option_spec
     )
 
     def run(self) -> list[nodes.Node]:
-        text, (language,) = "\n".join(self.content), self.arguments
+        text, language = "\n".join(self.content), self.name
+        if self.arguments:
+            (language,) = self.arguments
         if self.name == "literalinclude":
             language, text = INCLUDE, language
         node = nodes.literal_block(
@@ -95,7 +100,7 @@ class _Code(CodeBlock):
         return [node]
 
 
-for _name in ("code-block", "literalinclude"):
+for _name in ("code-block", "graphviz", "literalinclude"):
     directives.register_directive(_name, _Code)
 
 

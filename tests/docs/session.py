@@ -46,9 +46,13 @@ class Session:
                 if step.language == "ini" and named:
                     self._stage.write(named[-1], step.text)
             elif not any(excuse(words, step.command) for words in step.simple):
-                self._type(step)
+                self.type(step)
 
-    def _type(self, step: Step) -> None:
+    def type(self, step: Step) -> None:
+        """Run a command and compare what it prints.
+
+        :raises AssertionError: it prints something else
+        """
         if step.fresh:
             self._exports = ""
         if step.command.startswith("export "):
@@ -119,9 +123,7 @@ class Session:
 
     def _real(self, command: str) -> str:
         """Return a command with real names in place of the page's."""
-        text = command
-        for shown, real in self._stage.names.items():
-            text = re.sub(rf"(?<!\w){re.escape(shown)}(?!\w)", real, text)
+        text = self._stage.real(command)
         text = re.sub(r"\blibra-\.\.\.|\bNAME\b", self._device, text)
         return re.sub(r"(?<!\S)[~\w./-]*/bin/(?=python|poolmgr)", "", text)
 

@@ -1,5 +1,6 @@
 """Where the commands of a page run, and what provokes its messages."""
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,6 +81,12 @@ class Stage:
         :param nova: more options of ``[nova]``
         """
         self.write("poolmgr.conf", f"{nova_group(CLOUD, **nova)}\n{text}")
+
+    def real(self, text: str) -> str:
+        """Return a text of the page with the real names."""
+        for shown, real in self.names.items():
+            text = re.sub(rf"(?<!\w){re.escape(shown)}(?!\w)", real, text)
+        return text
 
     def write(self, name: str, text: str) -> Path:
         """Write a file that only its owner can read."""

@@ -14,6 +14,7 @@ from openstack.config import OpenStackConfig
 
 from poolmgr.monitoring.statistics import HELP
 from tests.docs.blocks import INCLUDE, LITERAL, ROOT, SOURCE, Block, blocks, of
+from tests.docs.diagrams import check_diagram
 from tests.docs.files import check_file
 from tests.docs.messages import check_message
 from tests.docs.plain import folded, like, loose
@@ -108,6 +109,7 @@ CHECKS: Mapping[str, Callable[[Block, Path], None]] = {
     INCLUDE: check_include,
     LITERAL: check_text,
     "docker": check_containerfile,
+    "graphviz": check_diagram,
     "ini": check_file,
     "json": check_message,
     "promql": check_query,

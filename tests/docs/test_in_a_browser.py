@@ -1,13 +1,8 @@
 """The pages in a browser as wide as a phone."""
 
-import functools
 import html
-import http.server
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,26 +48,6 @@ measure();
 """
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP, since scripts cannot inspect file: frames."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the documentation as HTML."""
@@ -87,10 +62,13 @@ def test_no_page_scrolls_sideways_on_a_phone(
     page = MEASURE % {"width": WIDTH, "names": json.dumps(names)}
     (site / "measure.html").write_text(page)
 
-    with served(site) as url:
-        document, console = shown(
-            f"{url}/measure.html", tmp_path, "--virtual-time-budget=100000"
-        )
+    document, console = shown(
+        (site / "measure.html").as_uri(),
+        tmp_path,
+        "--virtual-time-budget=100000",
+        # Otherwise scripts cannot look into frames.
+        "--allow-file-access-from-files",
+    )
 
     match = re.search(r'<pre id="found">(.+?)</pre>', document, re.S)
     assert match is not None, document[-2000:] + console

@@ -4,6 +4,7 @@ import html
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from poolmgr.config.options import list_opts
 from poolmgr.drivers.verbs import driver_plugins
 from poolmgr.worker.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
 from tests.docs.blocks import SOURCE
-from tests.docs.builds import built
+from tests.docs.builds import built, sphinx
 from tests.wanted import program
 
 # The first test builds all pages.
@@ -112,3 +113,15 @@ def test_every_exit_code_is_shown() -> None:
     listed = re.findall(r"^([\d, ]+)$", section, re.MULTILINE)
 
     assert {int(each) for text in listed for each in text.split(",")} == codes
+
+
+def test_a_missing_dot_is_reported_with_its_package(
+    tmp_path: Path,
+) -> None:
+    html = sphinx("html", tmp_path, PATH=str(tmp_path))
+
+    assert html.returncode == 1
+    assert html.stdout + html.stderr == (
+        "the diagrams need dot, which is not installed; on Debian: "
+        "apt-get install graphviz\n"
+    )
