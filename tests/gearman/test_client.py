@@ -73,6 +73,23 @@ def test_a_cancelled_job_fails() -> None:
         asyncio.run(scenario(server.address))
 
 
+def test_a_job_whose_answer_is_cancelled_costs_no_other_its_answer(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        address = job_server.address
+        async with running(address) as worker, Client([address]) as client:
+            first = await client.submit(FUNCTION, b"first")
+            second = await client.submit(FUNCTION, b"second")
+            jobs = [await worker.job() for _ in range(2)]
+            first.answer.cancel()
+            for job in sorted(jobs, key=lambda job: job.payload):
+                worker.done(job)
+            assert await second.result(TIMEOUT) == b"second"
+
+    asyncio.run(scenario())
+
+
 def test_a_lost_connection_fails_jobs_after_a_cancelled_request() -> None:
     cancelled = asyncio.Event()
 

@@ -217,3 +217,18 @@ def test_a_draining_worker_delivers_its_answers(
         assert (status.queued, status.running) == (1, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_connection_lost_while_draining_is_not_up(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with running(job_server.address) as worker:
+            await worker.registered()
+            worker.worker.drain()
+            job_server.kill()
+            (connection,) = worker.worker.connections
+            await until(lambda: connection.state == "waiting")
+            assert connection.last_error
+
+    asyncio.run(scenario())
