@@ -8,7 +8,7 @@ from requests import Response
 
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call, error_of_answer
+from poolmgr.drivers.nova.calls import ApiCall, error_of_answer
 from poolmgr.drivers.nova.credentials import connect
 from poolmgr.errors import CloudError
 
@@ -47,7 +47,7 @@ class _SameAnswer(Api):
     ) -> AccessInfo:
         return AccessInfoV3({"token": {"project": {"id": "p"}}}, "token")
 
-    def send(self, call: Call, url: str, request: Any) -> Any:
+    def send(self, call: ApiCall, url: str, request: Any) -> Any:
         return self.answer
 
 
@@ -58,7 +58,7 @@ def one(data: bytes) -> None:
         answer = Response()
         answer.status_code, answer._content = status, data
         answer.headers["Retry-After"] = text[:30]
-        call = Call("GET", "network", "/x")
+        call = ApiCall("GET", "network", "/x")
         error = error_of_answer(call, answer, "http://neutron.example")
         assert str(error).isprintable()
         assert len(str(error)) < 4000

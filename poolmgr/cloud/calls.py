@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 
 from poolmgr.cloud.breaker import SEQUENCE, Circuits, is_answer
 from poolmgr.cloud.pace import Pace, backoff, pause_before_retry
-from poolmgr.cloud.pool import CALL, Call, CallPool, OnCreated, RateLimiter
+from poolmgr.cloud.pool import (
+    CALL,
+    CallPool,
+    DriverCall,
+    OnCreated,
+    RateLimiter,
+)
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.errors import (
@@ -67,7 +73,7 @@ class Calls:
         self._slots = asyncio.Semaphore(most)
         self._build_slots = asyncio.Semaphore(max(1, most - urgent))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._in_flight: set[Call[Any]] = set()
+        self._in_flight: set[DriverCall[Any]] = set()
         self._returned_at = -math.inf
         self.tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -138,7 +144,7 @@ class Calls:
         context = current() or RequestContext()
         pauses = backoff(*self.pace.retry)
         while True:
-            call = Call(verb, args, context.urgent, on_created, loop)
+            call = DriverCall(verb, args, context.urgent, on_created, loop)
             await self._begin(call, context, quota_until)
             try:
                 answer = await asyncio.shield(call.outcome)
@@ -159,7 +165,10 @@ class Calls:
                 await pause_before_retry(error, 0 if is_open else next(pauses))
 
     async def _begin(
-        self, call: Call[Any], context: RequestContext, quota_until: float
+        self,
+        call: DriverCall[Any],
+        context: RequestContext,
+        quota_until: float,
     ) -> None:
         """Start a call once its circuits are closed and a slot is free."""
         verb, circuits = call.verb, self.circuits
@@ -181,7 +190,7 @@ class Calls:
             self._release_slot(call)
         raise Closed
 
-    async def _acquire_slot(self, call: Call[Any]) -> None:
+    async def _acquire_slot(self, call: DriverCall[Any]) -> None:
         if not call.urgent:
             await self._build_slots.acquire()
         try:
@@ -191,12 +200,12 @@ class Calls:
                 self._build_slots.release()
             raise
 
-    def _release_slot(self, call: Call[Any]) -> None:
+    def _release_slot(self, call: DriverCall[Any]) -> None:
         self._slots.release()
         if not call.urgent:
             self._build_slots.release()
 
-    def _start(self, call: Call[Any]) -> None:
+    def _start(self, call: DriverCall[Any]) -> None:
         """Start a call on a thread."""
         call.since = call.loop.time()
         self._in_flight.add(call)
@@ -204,7 +213,7 @@ class Calls:
         running = self._pool.submit(partial(self._run, call))
         running.add_done_callback(partial(self._returned, call))
 
-    def _run(self, call: Call[T]) -> T:
+    def _run(self, call: DriverCall[T]) -> T:
         """Call the verb, on a thread.
 
         :raises PoolmgrError: raised by the driver
@@ -222,7 +231,7 @@ class Calls:
             doing = f"{self._driver_name}: {verb.name}"
             raise as_poolmgr_error(error, doing)  # noqa: B904 - has its cause
 
-    def _watch(self, call: Call[Any]) -> None:
+    def _watch(self, call: DriverCall[Any]) -> None:
         """Give up a call after its timeout, or check again later."""
         allowed = self._timeout + _GRACE
         left = call.since + allowed - call.loop.time()
@@ -238,7 +247,9 @@ class Calls:
         error = OutcomeUnknown if is_unknown else CloudUnavailable
         self._end(call, error(text))
 
-    def _returned(self, call: Call[T], running: "asyncio.Future[T]") -> None:
+    def _returned(
+        self, call: DriverCall[T], running: "asyncio.Future[T]"
+    ) -> None:
         """Handle the result of a call, which may have been given up."""
         self._in_flight.discard(call)
         self._returned_at = call.loop.time()
@@ -257,7 +268,7 @@ class Calls:
             if error is None:
                 call.outcome.set_result(running.result())
 
-    def _end(self, call: Call[Any], error: BaseException | None) -> None:
+    def _end(self, call: DriverCall[Any], error: BaseException | None) -> None:
         """Free a call's slot, and pass an error to its caller."""
         call.watchdog.cancel()
         for each in call.breakers:

@@ -107,7 +107,7 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 @dataclass(eq=False)
-class Call(Generic[T]):
+class DriverCall(Generic[T]):
     """One call of a driver's verb.
 
     :ivar verb: the verb
@@ -141,7 +141,9 @@ class Call(Generic[T]):
 
 
 #: The call that the current thread makes.
-CALL: ContextVar[Call[Any] | None] = ContextVar("poolmgr_call", default=None)
+CALL: ContextVar[DriverCall[Any] | None] = ContextVar(
+    "poolmgr_call", default=None
+)
 
 
 class RateLimiter(RequestLimiter):

@@ -135,7 +135,7 @@ class Poller:
 
 
 @dataclass(eq=False)
-class _Batch(Generic[V]):
+class _SharedLookup(Generic[V]):
     """Keys that one request looks up.
 
     :ivar context: the context of the request
@@ -170,7 +170,7 @@ class Lookups(Generic[V]):
         self._calls = calls
         self._verb = verb
         self._key_of = key_of
-        self._next: _Batch[V] | None = None
+        self._next: _SharedLookup[V] | None = None
         self._last: asyncio.Task[Sequence[V]] | None = None
 
     async def get(self, key: str) -> list[V]:
@@ -199,10 +199,10 @@ class Lookups(Generic[V]):
             context.trouble = shared.trouble or context.trouble
         return [each for each in found if self._key_of(each) == key]
 
-    def _start_batch(self, context: RequestContext) -> _Batch[V]:
+    def _start_batch(self, context: RequestContext) -> _SharedLookup[V]:
         # The cloud's log has the request id of the first job.
         shared = RequestContext(request_id=context.request_id)
-        batch: _Batch[V] = _Batch(shared)
+        batch: _SharedLookup[V] = _SharedLookup(shared)
         previous = self._last
 
         async def look_up() -> Sequence[V]:

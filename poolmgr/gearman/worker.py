@@ -27,7 +27,7 @@ STEADY = 3.0
 """Seconds after which a connection counts as stable: if it is lost then, the
 waits between attempts start with the shortest."""
 
-State = Literal["connecting", "up", "waiting"]
+ConnectionState = Literal["connecting", "up", "waiting"]
 
 
 class Slots(Protocol):
@@ -63,7 +63,7 @@ class WorkerConnection:
         self._worker = worker
         self._options = options
         self._task: asyncio.Task[None] | None = None
-        self._leaving = False
+        self._draining = False
         self._max_grabs = 0  # now: 0 if the queue is empty
         self._asleep = False
         self._jobs: set[Assignment] = set()
@@ -74,14 +74,14 @@ class WorkerConnection:
         """Serve until the worker leaves; a cancel drops the connection."""
         self._task = asyncio.current_task()
         pause = self._options.retry_first
-        while not self._leaving:
+        while not self._draining:
             reason = await self._serve()
             was_up = self.state == "up"
             if was_up and time.time() - self.since >= STEADY:
                 pause = self._options.retry_first
             self.last_error = reason
             self._enter("waiting")
-            if self._leaving:
+            if self._draining:
                 return
             if reason not in self._logged:
                 self._logged.add(reason)
@@ -123,7 +123,7 @@ class WorkerConnection:
     @property
     def can_grab(self) -> bool:
         """Whether it can send a GRAB_JOB_UNIQ if there is a slot."""
-        ready = self.grabs < self._max_grabs and not self._leaving
+        ready = self.grabs < self._max_grabs and not self._draining
         return ready and self.state == "up"
 
     def grab(self) -> None:
@@ -132,9 +132,9 @@ class WorkerConnection:
         self._asleep = False
         self._connection.send(PacketType.GRAB_JOB_UNIQ)
 
-    def leave(self) -> None:
+    def drain(self) -> None:
         """Stop asking for jobs, and do not reconnect."""
-        self._leaving = True
+        self._draining = True
         if self.state == "up":
             # A job server would wake a sleeping worker for the next job and
             # wait for it. A last GRAB_JOB_UNIQ ends the sleep.
@@ -145,7 +145,7 @@ class WorkerConnection:
 
     async def close(self) -> None:
         """Send all answers, wait until they are accepted, and disconnect."""
-        self.leave()
+        self.drain()
         if self.state == "up":
             accepted = self._connection.echo()
             await asyncio.wait([accepted], timeout=CLOSE_TIMEOUT)
@@ -184,7 +184,7 @@ class WorkerConnection:
 
     def _no_job(self) -> None:
         self._max_grabs = 0
-        if not (self.grabs or self._leaving):
+        if not (self.grabs or self._draining):
             # Sleep until the job server has a job.
             self._asleep = True
             self._connection.send(PacketType.PRE_SLEEP)
@@ -210,7 +210,7 @@ class WorkerConnection:
                 job.on_lost()
         self._worker.grab()
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: ConnectionState) -> None:
         self.state = state
         self.since = time.time()
 
@@ -273,7 +273,7 @@ class Worker:
         is not made again.
         """
         for connection in self.connections:
-            connection.leave()
+            connection.drain()
 
     async def close(self) -> None:
         """Send all answers, wait until they are accepted, and disconnect.

@@ -23,7 +23,7 @@ _ASK_IT = "SIGUSR2 logs what it is doing"
 _REPORT_THREAD = "poolmgr-report"
 
 
-class Check(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of a check.
 
     :ivar good: whether it passed
@@ -39,7 +39,7 @@ class Check(NamedTuple):
         return f"{'ok' if self.good else 'not ok'}: {self.what}: {self.found}"
 
 
-def liveness(service: Service) -> Iterator[Check]:
+def liveness(service: Service) -> Iterator[CheckResult]:
     """Check whether the process works; restart it if a check fails.
 
     Do not call this on the worker's event loop.
@@ -51,41 +51,43 @@ def liveness(service: Service) -> Iterator[Check]:
             f"all calls to the cloud hang, for {overdue:.0f} s longer "
             f"than allowed; {_ASK_IT}"
         )
-        yield Check(False, "calls", found)
+        yield CheckResult(False, "calls", found)
 
 
-def readiness(service: Service) -> Iterator[Check]:
+def readiness(service: Service) -> Iterator[CheckResult]:
     """Check whether the worker can do every kind of job now."""
     draining = service.draining
     found = "draining: it takes no more jobs" if draining else "takes jobs"
-    yield Check(not draining, "worker", found)
+    yield CheckResult(not draining, "worker", found)
     yield _job_servers(service)
     circuits = service.manager.cloud.circuits
     yield _circuits("cloud", circuits.calls, "answers")
     yield _circuits("capacity", circuits.capacity, "no quota is used up")
 
 
-def _event_loop(service: Service) -> Check:
+def _event_loop(service: Service) -> CheckResult:
     reaction: Future[None] = Future()
     service.call(lambda: reaction.set_result(None))
     try:
         reaction.result(LOOP_TIMEOUT)
     except TimeoutError:
         found = f"does not answer within {LOOP_TIMEOUT:g} s; {_ASK_IT}"
-        return Check(False, "event loop", found)
-    return Check(True, "event loop", "answers")
+        return CheckResult(False, "event loop", found)
+    return CheckResult(True, "event loop", "answers")
 
 
-def _job_servers(service: Service) -> Check:
+def _job_servers(service: Service) -> CheckResult:
     total = len(service.connections)
     found = [f"registered with {service.servers_up} of {total}"]
     for each in service.connections:
         if each.state != "up" and each.last_error:
             found.append(f"{each.address}: {each.last_error}")
-    return Check(service.servers_up > 0, "job servers", "; ".join(found))
+    return CheckResult(service.servers_up > 0, "job servers", "; ".join(found))
 
 
-def _circuits(what: str, breakers: Mapping[str, Breaker], good: str) -> Check:
+def _circuits(
+    what: str, breakers: Mapping[str, Breaker], good: str
+) -> CheckResult:
     """Check that no circuit is open.
 
     An open circuit fails the check until an attempt succeeds, even if the
@@ -96,7 +98,7 @@ def _circuits(what: str, breakers: Mapping[str, Breaker], good: str) -> Check:
         for name, breaker in breakers.items()
         if breaker.open
     ]
-    return Check(not found, what, "; ".join(found) or good)
+    return CheckResult(not found, what, "; ".join(found) or good)
 
 
 def write_report(

@@ -42,13 +42,13 @@ class Mask:
         self._tokens: dict[str, None] = {}
         self._own_words: dict[str, None] = {}
 
-    def hide(self, *secrets: object, passing: bool = False) -> None:
+    def hide(self, *secrets: object, is_token: bool = False) -> None:
         """Mask these secrets from now on.
 
         :param secrets: texts; other types and short texts are ignored
-        :param passing: whether they are tokens; old tokens are forgotten
+        :param is_token: whether they are tokens; old tokens are forgotten
         """
-        group = self._tokens if passing else self._secrets
+        group = self._tokens if is_token else self._secrets
         for secret in secrets:
             if isinstance(secret, str) and len(secret) >= _SHORTEST_WORD:
                 group[secret] = None

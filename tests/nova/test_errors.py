@@ -242,7 +242,7 @@ def test_an_html_page_becomes_one_short_line(pools: Pools) -> None:
 
 def test_an_answer_cut_off_within_a_chunk_is_an_unknown_outcome() -> None:
     """http.client raises its error while it handles a ValueError."""
-    call = calls.Call("POST", "compute", SERVERS)
+    call = calls.ApiCall("POST", "compute", SERVERS)
     with pytest.raises(IncompleteRead) as caught:
         try:
             int(b"", 16)

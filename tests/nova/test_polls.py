@@ -86,11 +86,14 @@ def test_polls_obey_retry_after(
     assert again.when - refused.when >= pause - 0.2
 
 
-def test_polls_that_always_fail_end_at_the_deadline(pools: Pools) -> None:
+def test_polls_that_fail_until_the_deadline_are_the_reason(
+    pools: Pools,
+) -> None:
     pool = pools.new(long_timeout=2.0)
     fault = Fault(path=DETAILS, skip=1, status=500, times=None)
     pool.fault(fault)
 
-    pool.fails("BUILD_DEVICE", "deadline")
+    reason = pool.fails("BUILD_DEVICE", "cloud_unavailable")
 
+    assert reason.startswith("Nova answered 500 to GET /servers/detail")
     assert not pool.cloud.servers

@@ -231,7 +231,7 @@ def test_threads_report_a_shared_login_failure_alike() -> None:
 def test_a_creation_that_ends_in_a_passing_tls_error_has_an_unknown_outcome(
     reason: str,
 ) -> None:
-    call = calls.Call("POST", "compute", "/servers")
+    call = calls.ApiCall("POST", "compute", "/servers")
     failure = ssl.SSLError(1, f"[SSL: {reason}] failed (_ssl.c:1)")
     failure.reason = reason
 

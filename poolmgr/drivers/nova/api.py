@@ -15,8 +15,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from poolmgr.drivers.nova.calls import Call, Refused
-from poolmgr.drivers.nova.session import Answer, Session
+from poolmgr.drivers.nova.calls import ApiCall, Refused
+from poolmgr.drivers.nova.session import Answer, CloudSession
 from poolmgr.errors import Busy, CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
 
@@ -43,19 +43,19 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Entry)
 
 
-class Api(Session):
+class Api(CloudSession):
     """Makes calls and reads their answers."""
 
-    def read(self, call: Call, form: type[T], timeout: float) -> T:
+    def read(self, call: ApiCall, form: type[T], timeout: float) -> T:
         """Make a call; return the field of its answer that it expects.
 
         :param form: the field's type
         :raises CloudUnavailable: the field has another type; see
-            :meth:`Session.run`
+            :meth:`CloudSession.run`
         """
         return _decode(call, self.run(call, timeout), form)
 
-    def exists(self, call: Call, timeout: float) -> bool:
+    def exists(self, call: ApiCall, timeout: float) -> bool:
         """Make a call about a resource; return whether it exists."""
         try:
             self.run(call, timeout)
@@ -65,7 +65,9 @@ class Api(Session):
             return False
         return True
 
-    def read_list(self, call: Call, form: type[E], timeout: float) -> list[E]:
+    def read_list(
+        self, call: ApiCall, form: type[E], timeout: float
+    ) -> list[E]:
         """Read all pages of a list.
 
         The next page starts after the last entry; links are not followed.
@@ -73,7 +75,7 @@ class Api(Session):
         :param form: the type of the entries; others are left out
         :raises Busy: the list changed while it was read
         :raises CloudUnavailable: the list has no end; see
-            :meth:`Session.run`
+            :meth:`CloudSession.run`
         """
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
@@ -122,7 +124,7 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     return "/".join((collection, quote(which, safe=""), *rest))
 
 
-def _decode(call: Call, answer: Answer, form: type[T]) -> T:
+def _decode(call: ApiCall, answer: Answer, form: type[T]) -> T:
     """Return the field of an answer that a call expects."""
     try:
         return msgspec.json.decode(answer[call.expects], type=form)

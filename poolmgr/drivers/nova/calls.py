@@ -21,7 +21,7 @@ from poolmgr import errors
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import masked
 
-Service = Literal["identity", "compute", "network", "image"]
+ServiceType = Literal["identity", "compute", "network", "image"]
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300
@@ -35,7 +35,7 @@ FAILURES = (auth.ClientException, http.HTTPError, OSError)
 _NO_LOGIN = (auth.AuthPluginException, auth.AuthorizationFailure)
 # A token, or data that poolmgr sent and the cloud repeats.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
-_NAMES: dict[Service, str] = {
+_NAMES: dict[ServiceType, str] = {
     "identity": "Keystone",
     "compute": "Nova",
     "network": "Neutron",
@@ -59,7 +59,7 @@ _USED_UP = re.compile(
 _MAY_PASS = ("EOF", "BAD_RECORD_MAC", "INTERNAL_ERROR")
 
 
-class Call(msgspec.Struct, frozen=True):
+class ApiCall(msgspec.Struct, frozen=True):
     """A call of a service.
 
     :ivar expects: the field that the answer must have; a proxy may answer
@@ -67,7 +67,7 @@ class Call(msgspec.Struct, frozen=True):
     """
 
     method: str
-    service: Service
+    service: ServiceType
     path: str
     params: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
@@ -108,7 +108,7 @@ class Refused(errors.CloudRefused):
 
 
 def error_of_answer(
-    call: Call, answer: Response, url: str
+    call: ApiCall, answer: Response, url: str
 ) -> errors.CloudError:
     """Return the error for an answer with an error status.
 
@@ -147,7 +147,7 @@ def error_of_answer(
     return Refused(message, status, kind)
 
 
-def error_of(call: Call, error: Exception, url: str) -> errors.CloudError:
+def error_of(call: ApiCall, error: Exception, url: str) -> errors.CloudError:
     """Return the error for one of :data:`FAILURES`.
 
     :param url: where the request was sent
@@ -195,7 +195,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _error_of_connection(
-    call: Call, causes: list[BaseException], url: str
+    call: ApiCall, causes: list[BaseException], url: str
 ) -> errors.CloudError:
     """Return the error for a request that was not answered.
 

@@ -14,7 +14,7 @@ from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.credentials import connect
 from poolmgr.drivers.nova.devices import NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
-from poolmgr.drivers.nova.parts import Parts
+from poolmgr.drivers.nova.resources import ConfiguredResources
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudError, CloudUnavailable
@@ -59,7 +59,7 @@ class NovaCloud(Servers, FloatingIPs):
         account = connect(settings, connection)
         self._secret_files = account.secret_files
         self.api = Api(account, settings, self)
-        self.parts = Parts(self.api, settings)
+        self.resources = ConfiguredResources(self.api, settings)
         self.zones = cycle(settings.availability_zones or [""])
 
     def close(self) -> None:
@@ -79,11 +79,11 @@ class NovaCloud(Servers, FloatingIPs):
         try:
             project = self.api.project_id(timeout)
             # These calls also find the microversion.
-            parts = [*self.parts.check(timeout)]
+            resources = [*self.resources.check(timeout)]
             return [
                 Finding("cloud", where, f"project {project}"),
                 Finding("compute_api_version", wanted, self.api.microversion),
-                *parts,
+                *resources,
             ]
         except CloudUnavailable:
             raise

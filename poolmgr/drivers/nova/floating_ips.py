@@ -9,8 +9,11 @@ from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import Call, Refused
-from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
+from poolmgr.drivers.nova.calls import ApiCall, Refused
+from poolmgr.drivers.nova.resources import (
+    FLOATING_NETWORK,
+    ConfiguredResources,
+)
 from poolmgr.drivers.nova.servers import batches
 from poolmgr.ownership import Mark
 
@@ -63,11 +66,11 @@ class FloatingIPs(Driver):
     """The methods of the driver for floating IPs.
 
     :ivar api: the cloud's services
-    :ivar parts: the resources that the settings name
+    :ivar resources: the resources that the settings name
     """
 
     api: Api
-    parts: Parts
+    resources: ConfiguredResources
 
     def create_ip(
         self, mark: Mark, timeout: float, device_id: str = ""
@@ -77,17 +80,19 @@ class FloatingIPs(Driver):
         :param device_id: the device that it shall belong to, if any
         """
         description = marks.description_of(mark, device_id)
-        parts = self.parts.look_up([FLOATING_NETWORK], timeout)
+        resources = self.resources.look_up([FLOATING_NETWORK], timeout)
         new = {
             "description": description,
-            "floating_network_id": parts[FLOATING_NETWORK],
+            "floating_network_id": resources[FLOATING_NETWORK],
         }
         body = {"floatingip": new}
-        call = Call("POST", "network", _IPS, body=body, expects="floatingip")
+        call = ApiCall(
+            "POST", "network", _IPS, body=body, expects="floatingip"
+        )
         try:
             return _convert(self.api.read(call, _IP, timeout), {})
         except Refused as error:
-            self.parts.require_current(parts, error, timeout)
+            self.resources.require_current(resources, error, timeout)
             raise
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
@@ -159,7 +164,7 @@ class FloatingIPs(Driver):
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
-        call = Call("DELETE", "network", path_of(_IPS, ip.id))
+        call = ApiCall("DELETE", "network", path_of(_IPS, ip.id))
         return self.api.exists(call, timeout)
 
     def ips_of_device(
@@ -184,7 +189,7 @@ class FloatingIPs(Driver):
         :raises Changed: somebody else has changed or deleted it
         """
         # https://docs.openstack.org/api-ref/network/v2/#revisions
-        call = Call(
+        call = ApiCall(
             "PUT",
             "network",
             path_of(_IPS, ip.id),
@@ -195,7 +200,7 @@ class FloatingIPs(Driver):
         # Neutron compares revisions outside of the transaction that writes, so
         # it may accept two changes within a millisecond.
         try:
-            with self.api.turn(ip.id):
+            with self.api.lock_for(ip.id):
                 return self.api.read(call, dict[str, Any], timeout)
         except Refused as error:
             if error.kind == "FloatingIPNotFound":
@@ -204,7 +209,7 @@ class FloatingIPs(Driver):
 
     def _read_ports(self, timeout: float, **query: object) -> list[_Port]:
         fields = list(_Port.__struct_fields__)
-        call = Call("GET", "network", "/ports", {**query, "fields": fields})
+        call = ApiCall("GET", "network", "/ports", {**query, "fields": fields})
         return self.api.read_list(call, _Port, timeout)
 
     def _read_ips(
@@ -217,7 +222,7 @@ class FloatingIPs(Driver):
         }
         entries: list[_IP] = []
         for query in queries:
-            call = Call("GET", "network", _IPS, {**common, **query})
+            call = ApiCall("GET", "network", _IPS, {**common, **query})
             try:
                 entries += self.api.read_list(call, _IP, timeout)
             except Refused as error:

@@ -11,9 +11,9 @@ from typing import Any
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import Call, Refused
+from poolmgr.drivers.nova.calls import ApiCall, Refused
 from poolmgr.drivers.nova.devices import NovaDevice, Server, device_of
-from poolmgr.drivers.nova.parts import Parts
+from poolmgr.drivers.nova.resources import ConfiguredResources
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudError, CloudUnavailable
 from poolmgr.ownership import Mark
@@ -34,13 +34,13 @@ class Servers(Driver):
 
     :ivar settings: the group ``[nova]``
     :ivar api: the cloud's services
-    :ivar parts: the resources that the settings name
+    :ivar resources: the resources that the settings name
     :ivar zones: the availability zones, in turn; an empty one lets Nova choose
     """
 
     settings: NovaSettings
     api: Api
-    parts: Parts
+    resources: ConfiguredResources
     zones: Iterator[str]
 
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
@@ -49,18 +49,20 @@ class Servers(Driver):
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
         metadata |= marks.OWN_IP if has_own_ip else {}
         metadata |= marks.metadata_of(mark)
-        parts = self.parts.look_up(self.parts.of_servers, timeout)
-        body = self._body(parts)
+        resources = self.resources.look_up(self.resources.of_servers, timeout)
+        body = self._body(resources)
         body["server"] |= {
             "name": name,
             "metadata": metadata,
             "tags": marks.tags_of(mark, name),
         }
-        call = Call("POST", "compute", _SERVERS, body=body, expects="server")
+        call = ApiCall(
+            "POST", "compute", _SERVERS, body=body, expects="server"
+        )
         try:
             created = self.api.read(call, Entry, timeout)
         except Refused as error:
-            self.parts.require_current(parts, error, timeout)
+            self.resources.require_current(resources, error, timeout)
             raise
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
@@ -107,7 +109,9 @@ class Servers(Driver):
 
         :raises CloudUnavailable: the server's cell is down
         """
-        call = Call("GET", "compute", path_of(_SERVERS, id), expects="server")
+        call = ApiCall(
+            "GET", "compute", path_of(_SERVERS, id), expects="server"
+        )
         try:
             server = self.api.read(call, Server, timeout)
         except Refused as error:
@@ -127,7 +131,7 @@ class Servers(Driver):
             return fault
         path = path_of(_SERVERS, device.id, "action")
         body = {"os-getConsoleOutput": {"length": lines}}
-        call = Call("POST", "compute", path, body=body, expects="output")
+        call = ApiCall("POST", "compute", path, body=body, expects="output")
         try:
             console = masked(self.api.read(call, str, timeout))
         except CloudError:  # Some servers have no console.
@@ -144,44 +148,44 @@ class Servers(Driver):
         if before is None or before.unique != mark.unique:
             for tag in marks.tags_of(mark, device.name):
                 path = path_of(_SERVERS, device.id, "tags", tag)
-                self.api.run(Call("PUT", "compute", path), timeout)
+                self.api.run(ApiCall("PUT", "compute", path), timeout)
         changes = marks.changes(mark, before)
         path = path_of(_SERVERS, device.id, "metadata")
         body = {"metadata": changes}
-        call = Call("POST", "compute", path, body=body, expects="metadata")
+        call = ApiCall("POST", "compute", path, body=body, expects="metadata")
         now = self.api.read(call, dict[str, Any], timeout)
         if not changes.items() <= now.items():
             raise CloudUnavailable(f"device {device.name!r} was not marked")
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
-        call = Call("DELETE", "compute", path_of(_SERVERS, device.id))
+        call = ApiCall("DELETE", "compute", path_of(_SERVERS, device.id))
         return self.api.exists(call, timeout)
 
     # -- inside -------------------------------------------------------------
 
-    def _body(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, resources: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a request for a server without its name.
 
-        :param parts: what the settings name
+        :param resources: what the settings name
         """
-        groups = parts.get("security_groups", ())
-        user_data = base64.b64encode(parts.get("user_data", b"")).decode()
+        groups = resources.get("security_groups", ())
+        user_data = base64.b64encode(resources.get("user_data", b"")).decode()
         options = {
             "security_groups": [{"name": id_} for id_ in groups],
-            "key_name": parts.get("key_name"),
+            "key_name": resources.get("key_name"),
             "user_data": user_data,
             "config_drive": self.settings.config_drive,
             "availability_zone": next(self.zones),
         }
         server: dict[str, Any] = {
-            "imageRef": parts["image"],
-            "flavorRef": parts["flavor"],
-            "networks": [{"uuid": id_} for id_ in parts["networks"]],
+            "imageRef": resources["image"],
+            "flavorRef": resources["flavor"],
+            "networks": [{"uuid": id_} for id_ in resources["networks"]],
             **{name: value for name, value in options.items() if value},
         }
         body: dict[str, Any] = {"server": server}
-        if group := parts.get("server_group"):
+        if group := resources.get("server_group"):
             body["os:scheduler_hints"] = {"group": group}
         return body
 
@@ -190,7 +194,7 @@ class Servers(Driver):
     ) -> list[NovaDevice]:
         found: list[NovaDevice] = []
         for query in queries:
-            call = Call("GET", "compute", "/servers/detail", query)
+            call = ApiCall("GET", "compute", "/servers/detail", query)
             servers = self.api.read_list(call, Server, timeout)
             devices = (device_of(each, self.settings) for each in servers)
             found += filter(None, devices)
@@ -203,7 +207,7 @@ class Servers(Driver):
         found: set[str] = set()
         for pool in {device.mark.pool for device in devices if device.mark}:
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
-            call = Call("GET", "compute", _SERVERS, query)
+            call = ApiCall("GET", "compute", _SERVERS, query)
             found |= {e.id for e in self.api.read_list(call, Entry, timeout)}
         return found
 

@@ -18,7 +18,7 @@ from requests import Response
 from poolmgr import errors
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova import calls
-from poolmgr.drivers.nova.calls import Call, Service
+from poolmgr.drivers.nova.calls import ApiCall, ServiceType
 from poolmgr.drivers.nova.credentials import ADDRESS, Account, with_version
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.transport import limit
@@ -38,7 +38,7 @@ _NEWEST_MICROVERSION = "2.79"
 #: The oldest, after "2.", that has tags in the request for a new server.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 _OLDEST_MICROVERSION = 52
-_LOGIN = Call("POST", "identity", "/auth/tokens")
+_LOGIN = ApiCall("POST", "identity", "/auth/tokens")
 _VERSIONS = {"compute": "v2.1", "network": "v2.0", "image": "v2"}
 #: Raised by keystoneauth for an answer that is not as documented.
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
@@ -61,7 +61,7 @@ class _Login(NamedTuple):
     failure: errors.CloudError = errors.CloudError("not logged in")
 
 
-class Session:
+class CloudSession:
     """A session with a cloud; any thread may use it.
 
     :param account: the credentials
@@ -81,7 +81,7 @@ class Session:
         self._login = _Login()
         # Reentrant, because two names may share a lock.
         self._locks = [threading.RLock() for _number in range(64)]
-        self._urls: dict[Service, str] = {}
+        self._urls: dict[ServiceType, str] = {}
         self._fixed_microversion = settings.compute_api_version
         self.microversion = self._fixed_microversion or _NEWEST_MICROVERSION
 
@@ -89,7 +89,7 @@ class Session:
         """Close the connections."""
         self._session.session.close()
 
-    def run(self, call: Call, timeout: float) -> Answer:
+    def run(self, call: ApiCall, timeout: float) -> Answer:
         """Make a call; return the fields of its answer.
 
         :param timeout: seconds for each request
@@ -127,7 +127,7 @@ class Session:
         login = self._login
         is_good = login.access and login.access is not refused
         if not is_good or time.monotonic() > login.renew_at:
-            with self.turn("login"):
+            with self.lock_for("login"):
                 # Unless another thread has just done so.
                 if self._login is login:
                     self._login = self._request_token(timeout)
@@ -137,7 +137,7 @@ class Session:
             raise copy.copy(login.failure)
         return login.access
 
-    def turn(self, name: str) -> AbstractContextManager[object]:
+    def lock_for(self, name: str) -> AbstractContextManager[object]:
         """Return a lock, so that threads that use one name take turns.
 
         :param name: names a change of the cloud, or the login
@@ -155,7 +155,7 @@ class Session:
             raise errors.CloudRefused(f"{self._account.origin}: {why}")
         return project
 
-    def send(self, call: Call, url: str, request: Callable[[], T]) -> T:
+    def send(self, call: ApiCall, url: str, request: Callable[[], T]) -> T:
         """Send a request when the rate limit allows it, and report it.
 
         :param url: where the request is sent
@@ -180,7 +180,7 @@ class Session:
     # -- inside -------------------------------------------------------------
 
     def _request(
-        self, call: Call, url: str, access: AccessInfo, timeout: float
+        self, call: ApiCall, url: str, access: AccessInfo, timeout: float
     ) -> Callable[[], Response]:
         """Return a function that sends the request of a call."""
         context, is_nova = current(), call.service == "compute"
@@ -205,7 +205,7 @@ class Session:
             timeout=timeout,
         )
 
-    def _learn_microversion(self, call: Call, response: Response) -> bool:
+    def _learn_microversion(self, call: ApiCall, response: Response) -> bool:
         """Read from Nova's 406 which microversion it knows.
 
         https://docs.openstack.org/api-guide/compute/microversions.html
@@ -241,12 +241,12 @@ class Session:
         except _MALFORMED:
             why = f"the answer to the login at {url} is not understood"
             return _Login(failure=errors.CloudUnavailable(why))
-        secrecy.hide(access.auth_token, passing=True)
+        secrecy.hide(access.auth_token, is_token=True)
         # A token of a minute would otherwise be replaced for each call.
         lasts -= min(_RENEW_BEFORE, lasts / 2)
         return _Login(access, time.monotonic() + lasts)
 
-    def _url(self, service: Service, timeout: float) -> str:
+    def _url(self, service: ServiceType, timeout: float) -> str:
         """Return a service's address with its version.
 
         :raises CloudRefused: the catalog has no such service
@@ -257,7 +257,7 @@ class Session:
             self._urls[service] = with_version(url, _VERSIONS[service])
         return self._urls[service]
 
-    def _url_in_catalog(self, service: Service, timeout: float) -> str:
+    def _url_in_catalog(self, service: ServiceType, timeout: float) -> str:
         region = self._account.region
         self.project_id(timeout)
         try:
@@ -277,7 +277,7 @@ class Session:
         return str(url)
 
 
-def _fields_in(call: Call, body: bytes) -> Answer:
+def _fields_in(call: ApiCall, body: bytes) -> Answer:
     """Return the fields of an answer.
 
     :raises CloudUnavailable: it is not a JSON object

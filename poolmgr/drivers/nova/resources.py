@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import Call, Refused
+from poolmgr.drivers.nova.calls import ApiCall, Refused
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import Busy, CloudRefused
 
@@ -21,12 +21,12 @@ from poolmgr.errors import Busy, CloudRefused
 FLOATING_NETWORK = "floating_network"
 #: For each setting that names a resource, the list that has it.
 _LISTS = {
-    "image": Call("GET", "image", "/images", {"status": "active"}),
-    "flavor": Call("GET", "compute", "/flavors"),
-    "networks": Call("GET", "network", "/networks"),
-    "security_groups": Call("GET", "network", "/security-groups"),
-    "server_group": Call("GET", "compute", "/os-server-groups"),
-    FLOATING_NETWORK: Call(
+    "image": ApiCall("GET", "image", "/images", {"status": "active"}),
+    "flavor": ApiCall("GET", "compute", "/flavors"),
+    "networks": ApiCall("GET", "network", "/networks"),
+    "security_groups": ApiCall("GET", "network", "/security-groups"),
+    "server_group": ApiCall("GET", "compute", "/os-server-groups"),
+    FLOATING_NETWORK: ApiCall(
         "GET", "network", "/networks", {"router:external": True}
     ),
 }
@@ -56,12 +56,12 @@ class _Zone(msgspec.Struct):
     name: str = msgspec.field(name="zoneName")
 
 
-class Parts:
+class ConfiguredResources:
     """Looks up the resources that the settings name.
 
     :param api: the cloud's services
     :param settings: the group ``[nova]``
-    :ivar of_servers: the settings that name parts of a server
+    :ivar of_servers: the settings that name resources of a server
     """
 
     def __init__(self, api: Api, settings: NovaSettings) -> None:
@@ -78,33 +78,33 @@ class Parts:
     def look_up(
         self, settings: Iterable[str], timeout: float
     ) -> dict[str, Any]:
-        """Return the parts that settings name, by setting."""
-        return {name: self._part(name, timeout) for name in settings}
+        """Return the resources that settings name, by setting."""
+        return {name: self._resource(name, timeout) for name in settings}
 
     def require_current(
-        self, parts: Mapping[str, Any], refused: Refused, timeout: float
+        self, resources: Mapping[str, Any], refused: Refused, timeout: float
     ) -> None:
-        """Look parts up again after the cloud has refused a creation.
+        """Look resources up again after the cloud has refused a creation.
 
         An image, a flavor or a network may have been replaced by another of
         the same name. The cloud then refuses the id of the old one.
 
-        :raises Busy: a part has changed, so the creation can be repeated
+        :raises Busy: a resource has changed, so the creation can be repeated
         """
         if refused.status in (400, 404):
             self._found.clear()
-            if self.look_up(parts, timeout) != parts:
+            if self.look_up(resources, timeout) != resources:
                 raise Busy(str(refused)) from refused
 
     def check(self, timeout: float) -> Iterator[Finding]:
-        """Look every part up again and yield the results."""
+        """Look every resource up again and yield the results."""
         self._found.clear()
         has_own_ips = self._settings.device_floating_ip
         for setting in self._used:
             value = _to_text(getattr(self._settings, setting))
             found, problem = "", None
             try:
-                found = _to_text(self._part(setting, timeout))
+                found = _to_text(self._resource(setting, timeout))
             except CloudRefused as error:
                 problem = str(error)
                 is_needed = setting != FLOATING_NETWORK or has_own_ips
@@ -112,7 +112,7 @@ class Parts:
                     found, problem = "none, so there are no floating IPs", None
             yield Finding(setting, value, found, problem)
 
-    def _part(self, setting: str, timeout: float) -> Any:
+    def _resource(self, setting: str, timeout: float) -> Any:
         """Return the id, ids or content that a setting names."""
         if setting not in self._found:
             try:
@@ -137,7 +137,7 @@ class Parts:
 
     def _check_key(self, name: str, timeout: float) -> str:
         path = path_of("/os-keypairs", name)
-        if not self._api.exists(Call("GET", "compute", path), timeout):
+        if not self._api.exists(ApiCall("GET", "compute", path), timeout):
             raise CloudRefused(f"{name!r} not found")
         return name
 
@@ -145,7 +145,7 @@ class Parts:
         self, zones: Collection[str], timeout: float
     ) -> Collection[str]:
         path, field = "/os-availability-zone", "availabilityZoneInfo"
-        call = Call("GET", "compute", path, expects=field)
+        call = ApiCall("GET", "compute", path, expects=field)
         found = self._api.read(call, list[_Zone], timeout)
         names = {zone.name for zone in found}
         for zone in zones:
@@ -196,7 +196,7 @@ class Parts:
 
 
 def _to_text(value: str | bytes | Collection[str] | None) -> str:
-    """Return the value of a setting, or a part, as a text for people."""
+    """Return the value of a setting, or a resource, as a text for people."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     return value if isinstance(value, str) else ", ".join(value or ())
