@@ -41,7 +41,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     def __init__(self) -> None:
         self._began = time_now()
         #: The resource, and the mark with which it was handed over.
-        self._given: tuple[ResourceT, Mark] | None = None
+        self._handed_over: tuple[ResourceT, Mark] | None = None
 
     @abc.abstractmethod
     async def create(self, request: RequestT) -> ResourceT:
@@ -109,9 +109,9 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         """See :meth:`Action.run`."""
         self.context = context
         for pause in backoff(0.1, 2.0):
-            left = await self._find_left()
+            leftovers = await self._find_leftovers()
             try:
-                resource = await self._obtain(request, left)
+                resource = await self._obtain(request, leftovers)
                 break
             except errors.Changed as error:
                 # Another delivery is not done with it.
@@ -120,19 +120,19 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             except errors.DeviceNotDeleted:
                 raise  # the answer names it
             except BaseException as error:
-                if not (left and isinstance(error, errors.DeviceFailed)):
-                    await self._delete_others(None, left, error)
+                if not (leftovers and isinstance(error, errors.DeviceFailed)):
+                    await self._delete_others(None, leftovers, error)
                     raise
                 context.log.warning("%s; creating another one", error)
             await asyncio.sleep(pause)
         # Only now, so that the next delivery takes over this resource and not
         # one that is about to be deleted.
-        await self._delete_others(resource, left)
+        await self._delete_others(resource, leftovers)
         return self.answer(resource)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
         """Delete the resource, unless another delivery has it."""
-        resource = await self._still_given()
+        resource = await self._still_handed_over()
         if resource is not None:
             await self.delete(resource)
 
@@ -140,7 +140,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         self, answer: Mapping[str, Any], sent: bool, context: Context
     ) -> None:
         """Mark the resource, unless another delivery has it."""
-        resource = await self._still_given()
+        resource = await self._still_handed_over()
         if resource is None or resource.mark is None:
             return
         mark = resource.mark
@@ -151,34 +151,36 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         except errors.Changed as error:
             context.log.info("%s; keeping it", error)
 
-    async def _still_given(self) -> ResourceT | None:
+    async def _still_handed_over(self) -> ResourceT | None:
         """Return the resource if it still has the mark of this run."""
-        if self._given is None:
+        if self._handed_over is None:
             return None
-        resource, mark = self._given
+        resource, mark = self._handed_over
         now = await self.reread(resource)
         return now if now is not None and mark.is_still(now.mark) else None
 
-    async def _find_left(self) -> list[ResourceT]:
+    async def _find_leftovers(self) -> list[ResourceT]:
         """List the resources of earlier deliveries that were not answered."""
         job, pool = self.context.job, self.context.settings.pool
         found = await self.find_of_job() if job.unique else ()
-        left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
+        leftovers = [x for x in found if x.mark and x.mark.is_of(pool, job)]
         # Handed over first: its worker may have been deleting the others.
-        return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
+        leftovers.sort(key=lambda x: x.mark is None or x.mark.is_left)
+        return leftovers
 
     async def _obtain(
-        self, request: RequestT, left: list[ResourceT]
+        self, request: RequestT, leftovers: list[ResourceT]
     ) -> ResourceT:
         """Take over or create a resource, wait for it, and hand it over."""
         context = self.context
-        if left:
-            resource, mark = left[0], left[0].mark or context.new_mark()
+        if leftovers:
+            resource = leftovers[0]
+            mark = resource.mark or context.new_mark()
             context.log.info("taking over %s", self.name(resource))
-            given = mark.taken_over_by(context.job).handed_over()
+            final_mark = mark.taken_over_by(context.job).handed_over()
         else:
             resource = await self.create(request)
-            given = (resource.mark or context.new_mark()).handed_over()
+            final_mark = (resource.mark or context.new_mark()).handed_over()
         try:
             resource = await self.wait_ready(resource)
             # Before the answer is sent, so that the resource of a client never
@@ -188,18 +190,18 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                 # The next delivery may have handed it over by now.
                 context.log.info("keeping %s", self.name(resource))
                 return resource
-            self._given = resource, given
-            if resource.mark != given:
-                await self.write_mark(resource, given)
+            self._handed_over = resource, final_mark
+            if resource.mark != final_mark:
+                await self.write_mark(resource, final_mark)
         except errors.Changed:
-            self._given = None  # another delivery has it
+            self._handed_over = None  # another delivery has it
             raise
         except BaseException as error:
-            await self._give_up(resource, context.error or error)
+            await self._delete_or_keep(resource, context.error or error)
             raise
         return resource
 
-    async def _give_up(
+    async def _delete_or_keep(
         self, resource: ResourceT, cause: BaseException
     ) -> None:
         """Delete the resource, unless another delivery has or may have it."""
@@ -214,8 +216,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                 context.log.warning("keeping %s for another delivery", name)
             else:
                 # After a cancel, the run answers at the end of this time.
-                left = context.remaining() if context.error else math.inf
-                async with context.limit(min(self.cleanup_time, left)):
+                seconds = context.remaining() if context.error else math.inf
+                async with context.limit(min(self.cleanup_time, seconds)):
                     await self.delete(resource)
         except errors.PoolmgrError as why:
             if context.abandoned:
@@ -237,25 +239,26 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             return False  # a cloud that cannot be read may still delete
         if now is None or now.mark is None or resource.mark is None:
             return False
-        ours = self._given is not None and self._given[1].is_still(now.mark)
-        return not ours and now.mark.taken != resource.mark.taken
+        ours = self._handed_over
+        is_ours = ours is not None and ours[1].is_still(now.mark)
+        return not is_ours and now.mark.taken != resource.mark.taken
 
     async def _delete_others(
         self,
         kept: ResourceT | None,
-        left: list[ResourceT],
+        leftovers: list[ResourceT],
         cause: BaseException | None = None,
     ) -> None:
         """Delete other resources of this job.
 
         :param kept: the resource in the answer; None for a FAIL
-        :param left: the resources that were found when the run began
+        :param leftovers: the resources that were found when the run began
         :param cause: the reason of the FAIL
         """
         context, other = self.context, None
         if not context.job.unique or context.abandoned:
             return
-        before = {each.id: each.mark for each in left}
+        before = {each.id: each.mark for each in leftovers}
         seconds = min(_OTHERS_TIME, context.remaining() / 2)
         try:
             async with context.limit(seconds):

@@ -191,8 +191,8 @@ class Circuits:
         }
 
     @property
-    def stuck(self) -> bool:
-        """Whether a build that started now would only wait."""
+    def no_capacity(self) -> bool:
+        """Whether a build that started now would wait and not be tried."""
         needed = [self.quotas["making compute"], self.boots]
         needed += [b for name, b in self.calls.items() if "compute" in name]
         return any(each.open and not each.trial_due for each in needed)

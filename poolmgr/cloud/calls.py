@@ -34,7 +34,7 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Seconds after its timeout that a driver has to raise its own error.
-_GRACE = 0.5
+_DRIVER_GRACE = 0.5
 
 
 class Calls:
@@ -96,7 +96,7 @@ class Calls:
             return 0.0
         waited = in_flight[0].loop.time() - max(since, self._returned_at)
         # Connecting may take the timeout for each address of a host.
-        return max(0.0, waited - 2 * self._timeout - _GRACE)
+        return max(0.0, waited - 2 * self._timeout - _DRIVER_GRACE)
 
     def close(self) -> None:
         """Start no more calls, and end the threads when their calls do."""
@@ -117,7 +117,7 @@ class Calls:
         may be that of a plugin that hangs.
         """
         # The end of its time cancels a task, but not its call in flight.
-        seconds = self.pace.clean_up + self._timeout + 2 * _GRACE
+        seconds = self.pace.clean_up + self._timeout + 2 * _DRIVER_GRACE
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.tasks:
@@ -233,7 +233,7 @@ class Calls:
 
     def _watch(self, call: DriverCall[Any]) -> None:
         """Give up a call after its timeout, or check again later."""
-        allowed = self._timeout + _GRACE
+        allowed = self._timeout + _DRIVER_GRACE
         left = call.since + allowed - call.loop.time()
         if left > 0:
             pause = min(left, allowed)

@@ -15,7 +15,7 @@ from poolmgr.settings import PoolSettings
 from poolmgr.text import describe, message_of
 
 #: Seconds after the clean-up time in which an action can still end.
-GRACE = 0.5
+CLEANUP_GRACE = 0.5
 
 
 @dataclass(eq=False, slots=True)
@@ -161,7 +161,7 @@ def longest_job(
             action = actions.load(name)
             seconds = _timeout(action, settings) + action.cleanup_time
             longest = max(longest, seconds)
-    return longest + GRACE
+    return longest + CLEANUP_GRACE
 
 
 def _timeout(action: type[Action[Any]], settings: PoolSettings) -> float:

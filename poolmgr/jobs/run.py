@@ -12,7 +12,7 @@ from poolmgr.cloud import Cloud
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import Cancelled, DeadlineExceeded, PoolmgrError, Stopped
 from poolmgr.events import Outcome, RunningJob, tell
-from poolmgr.jobs.request import GRACE, JobRequest
+from poolmgr.jobs.request import CLEANUP_GRACE, JobRequest
 from poolmgr.ownership import Job
 from poolmgr.text import message_of, one_line
 from poolmgr.tracing import RequestContext, bound
@@ -146,7 +146,7 @@ class JobRun:
             self.job,
             self.trace.action,
             self._loop.time() - self.started,
-            self.asked.timeout + self.asked.cleanup_time + GRACE,
+            self.asked.timeout + self.asked.cleanup_time + CLEANUP_GRACE,
             sum(not each.lost for each in self._deliveries),
             self.trace.request_id,
             self.trace.doing,
@@ -203,7 +203,9 @@ class JobRun:
         self.trace.end = self._loop.time() + seconds
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds + GRACE, self._give_up)
+        self._timer = self._loop.call_later(
+            seconds + CLEANUP_GRACE, self._give_up
+        )
         self._task.cancel()
 
     def cancel_delivery(self, delivery: Delivery) -> bool:

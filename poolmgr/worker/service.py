@@ -63,7 +63,7 @@ class Service:
             settings,
             lambda job: self._spawn(self._run(job)),
             lambda: self._spawn(self._prefetch_later()),
-            lambda: manager.cloud.circuits.stuck,
+            lambda: manager.cloud.circuits.no_capacity,
         )
         self._worker = Worker(
             gearman.addresses(),
@@ -213,7 +213,7 @@ class Service:
             # Read each time, because a reload may change it.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
-            if spent >= limit / 2 or self.manager.cloud.circuits.stuck:
+            if spent >= limit / 2 or self.manager.cloud.circuits.no_capacity:
                 slots.pause()
             if spent >= limit:
                 return await self._stop_jobs()

@@ -17,7 +17,7 @@ from poolmgr.worker.service import Service
 
 #: Seconds after which a worker counts as started, even if it has reached no
 #: job server.  It reconnects by itself, so a restart would not help.
-GRACE = 10.0
+START_GRACE = 10.0
 
 #: Seconds between two notifications at most, and before the worker is ready.
 _INTERVAL = 5.0
@@ -61,7 +61,7 @@ class Notifier:
         """
         self.send(
             "STATUS=checking the settings",
-            _extension(seconds + GRACE + _EXTENSION),
+            _extension(seconds + START_GRACE + _EXTENSION),
         )
 
     def stopping(self) -> None:
@@ -81,7 +81,7 @@ class Notifier:
 
     async def watch(self, service: Service) -> None:
         """Send the state of a worker again and again, until cancelled."""
-        ready_at = time.monotonic() + GRACE
+        ready_at = time.monotonic() + START_GRACE
         while True:
             lines = ["WATCHDOG=1", f"STATUS={service.status}"]
             pause = self.interval

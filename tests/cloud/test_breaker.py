@@ -234,11 +234,11 @@ async def test_a_refusal_closes_the_circuit() -> None:
 
 async def test_builds_are_taken_again_once_a_trial_is_due() -> None:
     circuits = Circuits(Pace(quota=(5.0, 5.0)))
-    assert not circuits.stuck
+    assert not circuits.no_capacity
 
     circuits.quotas["making compute"].record(QuotaExceeded("full"))
-    assert circuits.stuck
+    assert circuits.no_capacity
 
     await asyncio.sleep(5.0)
-    assert not circuits.stuck
+    assert not circuits.no_capacity
     assert circuits.quotas["making compute"].open

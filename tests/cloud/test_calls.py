@@ -148,7 +148,7 @@ async def test_a_cloud_that_is_down_gets_few_calls() -> None:
     await asyncio.sleep(60.0)
 
     assert cloud.circuits.calls["reading compute"].open
-    assert cloud.circuits.stuck
+    assert cloud.circuits.no_capacity
     first = len(driver.calls)
     await asyncio.sleep(60.0)
     assert len(driver.calls) - first <= 120
@@ -156,7 +156,7 @@ async def test_a_cloud_that_is_down_gets_few_calls() -> None:
     assert await cloud.list_ips() == []
     driver.before.clear()
     await asyncio.gather(*asking)
-    assert not cloud.circuits.stuck
+    assert not cloud.circuits.no_capacity
 
 
 @pytest.mark.parametrize("error", [CloudRefused("no"), Busy("not now")])

@@ -160,7 +160,7 @@ class Pool:
     @property
     def stuck(self) -> bool:
         """Whether a build would only wait at present."""
-        return self.circuits.stuck
+        return self.circuits.no_capacity
 
     def breaker(self, name: str) -> Breaker:
         """Return the circuit breaker of some calls, as "making compute"."""
