@@ -182,6 +182,20 @@ def test_a_closed_pipe_ends_a_command_without_a_message() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_a_name_that_the_terminal_cannot_show_is_escaped(
+    cloud: dict[str, str],
+) -> None:
+    done = poolmgr(
+        *("build-device", "-f", "value", "-c", "type"),
+        **cloud,
+        OS_FAKE__IMAGE="Größe",
+        PYTHONIOENCODING="ascii",
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "basename: libra, image: Gr\\xf6\\xdfe\n"
+
+
 def test_a_command_works_with_closed_standard_files() -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"]

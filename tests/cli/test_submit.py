@@ -1,9 +1,14 @@
 """Tests of ``poolmgr submit``."""
 
+import asyncio
 import json
+import os
 
 import pytest
 
+from poolmgr.gearman.endpoint import Address
+from tests.batches import FUNCTION
+from tests.gearman_workers import running
 from tests.jobservers import JobServerProcess, builtin
 from tests.peers import black_hole, is_silent, peer
 from tests.processes import poolmgr, worker
@@ -21,6 +26,24 @@ def test_submit_prints_the_answer(job_server: JobServerProcess) -> None:
     assert failed.returncode == 1
     assert json.loads(failed.stdout) == {"action": "NO", "response": "FAIL"}
     assert failed.stderr.count("\n") == 1
+
+
+def test_bytes_that_are_no_utf_8_are_submitted_unchanged() -> None:
+    message = os.fsdecode(b'\xff {"action": "BUILD_IP"}')
+
+    async def scenario(address: Address) -> bytes:
+        async with running(address, function=FUNCTION) as taker:
+            await asyncio.to_thread(
+                poolmgr,
+                *("--gearman-server", str(address), "submit", "--no-wait"),
+                message,
+            )
+            return (await taker.job()).payload
+
+    with builtin() as server:
+        payload = asyncio.run(scenario(server.address))
+
+    assert payload == os.fsencode(message)
 
 
 def test_a_fail_without_the_requested_column_is_reported() -> None:

@@ -19,6 +19,7 @@ from poolmgr.errors import ConfigError, NotFound
 from poolmgr.settings import WorkerSettings, options_of
 from tests.batches import BUILD, BUILD_IP, ask, submit
 from tests.clouds import fake_devices
+from tests.environments import plugin_beside, visible
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
 from tests.processes import Process, worker
@@ -190,6 +191,51 @@ def test_a_missing_driver_changes_nothing(tmp_path: Path) -> None:
             process.end()
 
     assert "'fkae'" in line
+
+
+PICKY_DRIVER = """
+    from dataclasses import dataclass
+    from poolmgr.drivers.fake import FakeCloud, FakeSettings
+
+    @dataclass(frozen=True)
+    class Settings(FakeSettings):
+        \"\"\"The group ``[picky]``.\"\"\"
+
+        def __post_init__(self):
+            if self.device_quota == 7:
+                raise TypeError("not 7")
+
+    class Picky(FakeCloud):
+        Settings = Settings
+"""
+
+
+def test_an_unexpected_error_of_a_drivers_settings_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    plugin = plugin_beside(
+        tmp_path, PICKY_DRIVER, poolmgr__drivers="picky = stranger:Picky"
+    )
+    path = tmp_path / "mine.conf"
+    text = "[poolmgr]\ndriver = picky\n"
+    path.write_text(text)
+    with builtin() as server:
+        args = ["--config-file", str(path), "--gearman-server"]
+        process = Process(
+            [*args, str(server.address), "worker"], **visible(plugin)
+        )
+        try:
+            process.wait_for("registered")
+            hang_up(process, path, text + "[picky]\ndevice_quota = 7\n")
+            line = process.wait_for("configuration not reloaded")
+            answer = ask(server.address, BUILD_IP)
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 0
+        finally:
+            process.end()
+
+    assert "not 7" in line
+    assert answer["response"] == "PASS"
 
 
 def test_a_missing_default_file_is_an_error(

@@ -41,6 +41,19 @@ def test_a_worker_without_a_job_server_fails_only_with_ready(
     assert "not ok: job servers: registered with 0 of 1" in done.stdout
 
 
+def test_the_address_may_be_a_host_name(tmp_path: Path) -> None:
+    # The resolver knows this as another name of 127.0.0.1.
+    address = {"OS_MONITORING__ADDRESS": "127.1"}
+    with builtin() as server:
+        with watched(
+            [server.address], tmp_path, environment=address
+        ) as worker:
+            port = {"OS_MONITORING__PORT": str(worker.port)}
+            done = poolmgr("health", **address, **port)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_stopped_worker_is_reported_after_the_timeout(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,9 @@
 """Tests of BUILD_DEVICE."""
 
+import json
 import re
 import time
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,55 @@ def test_the_end_of_the_console_is_answered_and_logged(
     assert f"The host went away.; its console: {login}" in error["message"]
     assert f"console of {server['name']}: {login}" in caplog.text
     assert not pool.cloud.servers
+
+
+def failed_with_console(pools: Pools, console: bytes) -> str:
+    """Return why a build fails, if Nova answers this to the request for the
+    console."""
+    pool = pools.new({"address_delay": NEVER}, {"console_lines": 5})
+
+    def without_faults(listed: Any) -> Any:
+        servers = [{**s, "fault": None} for s in listed["servers"]]
+        return {**listed, "servers": servers}
+
+    action = f"{ONE_SERVER}/action"
+    pool.fault(
+        Fault("POST", action, status=200, body=console, times=None),
+        # Only the request for the single server shows the reason.
+        Fault("GET", DETAILS, change=without_faults, times=None),
+    )
+    job = pool.submit("BUILD_DEVICE")
+    until(lambda: [s for s in pool.cloud.servers if s["status"] == "ACTIVE"])
+    pool.cloud.fail_server(pool.only_server()["id"], "The host went away.")
+    error = error_of(job.future.result().answer)
+    assert error["code"] == "device_failed"
+    return str(error["message"])
+
+
+@pytest.mark.parametrize(
+    "console", [b"", b"[]", b"{}", b'{"output": 5}', b'{"output": "\xff"}']
+)
+def test_an_unreadable_console_does_not_hide_the_reason(
+    pools: Pools, console: bytes
+) -> None:
+    reason = failed_with_console(pools, console)
+
+    assert reason.endswith("The host went away.")
+
+
+def test_only_the_end_of_a_longer_console_is_answered_and_logged(
+    pools: Pools, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = "".join(f"line {n}\n" for n in range(10_000))
+
+    reason = failed_with_console(
+        pools, json.dumps({"output": output}).encode()
+    )
+
+    logged = [r for r in caplog.records if "console of" in r.getMessage()]
+    assert len(logged) == 5
+    assert logged[-1].getMessage().endswith(": line 9999")
+    assert "; its console: line 9995" in reason
 
 
 def test_a_missing_console_does_not_delay_the_answer(
@@ -244,15 +295,18 @@ def test_a_refused_creation_is_reported_and_not_retried(
 
 
 @pytest.mark.parametrize("name", ["tiny", "m1.nano"])
-def test_a_replaced_image_or_flavor_is_looked_up_again(
-    pools: Pools, name: str
+def test_a_build_is_repeated_if_its_image_or_flavor_was_replaced(
+    pools: Pools, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     pool = pools.new()
     pool.build()
 
     pool.cloud.replace(name)
 
     pool.build()
+    assert "Nova answered 400 to POST /servers" in caplog.text
+    assert "; retrying in " in caplog.text
     assert pool.posts() == 3
     assert len(pool.cloud.servers) == 2
 

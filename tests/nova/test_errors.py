@@ -240,6 +240,15 @@ def test_an_html_page_becomes_one_short_line(pools: Pools) -> None:
     assert "\n" not in message
 
 
+def test_a_page_that_is_no_html_is_read_in_linear_time(pools: Pools) -> None:
+    pool = pools.new()
+    # To look for the end of a tag at each of them would take half an hour.
+    page = "<" * 1_000_000
+    pool.fault(Fault("POST", IPS, status=403, body=page, times=None))
+
+    assert "<<<" in pool.fails("BUILD_IP", "cloud_refused")
+
+
 def test_an_answer_cut_off_within_a_chunk_is_an_unknown_outcome() -> None:
     """http.client raises its error while it handles a ValueError."""
     call = calls.ApiCall("POST", "compute", SERVERS)

@@ -62,6 +62,15 @@ def test_concurrent_builds_share_one_token(pools: Pools) -> None:
     assert pool.posts() == len(pool.cloud.servers) == 30
 
 
+def test_a_token_of_two_minutes_is_used_for_many_calls(pools: Pools) -> None:
+    pool = pools.new({"token_lifetime": 120.0})
+
+    for _job in range(3):
+        pool.build_ip()
+
+    assert pool.cloud.count("POST", "identity") == 1
+
+
 def test_a_token_that_expires_during_a_build_is_renewed(pools: Pools) -> None:
     pool = pools.new({"boot_time": 0.6})
     job = pool.submit("BUILD_DEVICE")

@@ -249,6 +249,19 @@ def test_a_too_old_nova_is_reported(tmp_path: Path, newest: str) -> None:
     assert f"Minimum is 2.1 and maximum is {newest}" in output
 
 
+def test_a_microversion_that_is_no_number_is_reported(
+    folder: ConfigFolder, cloud: LoopbackCloud
+) -> None:
+    body = "Minimum is 2.1 and maximum is 2." + "9" * 5000
+    cloud.fault(
+        Fault("GET", service="compute", status=406, body=body, times=None)
+    )
+
+    output = folder.fails(folder.use_clouds_yaml())
+
+    assert "Nova answered 406 to GET /flavors: Minimum is 2.1" in output
+
+
 def flavors_without_microversion(
     cloud: LoopbackCloud, times: int | None
 ) -> Fault:

@@ -1,5 +1,8 @@
 """Tests of devices that each have their own floating IP."""
 
+from typing import Any
+from uuid import uuid4
+
 import pytest
 
 from poolmgr import Job, PoolManager
@@ -96,6 +99,24 @@ def test_the_own_floating_ip_is_attached_despite_one_failure(
     answer = pool.build()
 
     assert answer["addr"] == pool.only_ip()["floating_ip_address"]
+    assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
+
+
+def test_the_own_floating_ip_is_told_from_one_of_the_same_address(
+    pools: Pools,
+) -> None:
+    """External networks may use the same range of addresses."""
+    pool = pools.new(nova=OWN)
+
+    def with_another(answer: dict[str, Any]) -> dict[str, Any]:
+        foreign = {"id": str(uuid4()), "port_id": None, "port_details": None}
+        own = answer["floatingips"]
+        return {"floatingips": [*({**e, **foreign} for e in own), *own]}
+
+    pool.fault(Fault("GET", IPS, change=with_another, times=None))
+
+    answer = pool.build()
+
     assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
 
 

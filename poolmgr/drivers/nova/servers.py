@@ -136,11 +136,11 @@ class Servers(Driver):
             console = masked(self.api.read(call, str, timeout))
         except CloudError:  # Some servers have no console.
             return fault
-        for line in console.splitlines()[-lines:]:
+        end = console.splitlines()[-lines:]
+        for line in end:
             LOG.warning("console of %s: %s", device.name, one_line(line))
-        return (
-            f"{fault}; its console: {one_line(console)}" if console else fault
-        )
+        shown = one_line("\n".join(end))
+        return f"{fault}; its console: {shown}" if shown else fault
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
