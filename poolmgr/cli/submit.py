@@ -18,6 +18,8 @@ _NO_REASON = (
     "job failed; see the worker's log, or set [poolmgr] explain_failures to "
     "get the reason in the answer"
 )
+#: What a job server does with a job whose client has left.
+_FATE = "continues if it runs, and is dropped if it is queued"
 
 
 class Submit(PoolmgrShowOne):
@@ -57,8 +59,7 @@ class Submit(PoolmgrShowOne):
                 answer = self.app.interruption.run(self._ask(given, payload))
         except Interrupted as interrupted:
             if self._job is not None:
-                handle = self._job.handle
-                interrupted.detail += f"; job {handle} continues"
+                interrupted.detail += f"; job {self._job.handle} {_FATE}"
             raise
         self.failed = answer.get("response") == "FAIL"
         missing = [name for name in given.columns if name not in answer]
@@ -105,10 +106,10 @@ class Submit(PoolmgrShowOne):
             text = str(error) if self._job else with_advice(error)
             raise TransportError(text) from error
         except TimeoutError:
-            silent = ", ".join(map(str, servers))
+            silent, fate = ", ".join(map(str, servers)), ""
             if self._job:
-                silent = f"job {self._job.handle}"
-            text = f"{silent}: no answer within {given.timeout:g} s"
+                silent, fate = f"job {self._job.handle}", f"; it {_FATE}"
+            text = f"{silent}: no answer within {given.timeout:g} s{fate}"
             raise TransportError(text) from None
 
     def _step(self) -> str:

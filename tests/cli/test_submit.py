@@ -7,11 +7,12 @@ import os
 import pytest
 
 from poolmgr.gearman.endpoint import Address
-from tests.batches import FUNCTION
+from tests.batches import FUNCTION, ask
 from tests.gearman_workers import running
 from tests.jobservers import JobServerProcess, builtin
 from tests.peers import black_hole, is_silent, peer
 from tests.processes import poolmgr, worker
+from tests.terminals import terminal
 
 
 def test_submit_prints_the_answer(job_server: JobServerProcess) -> None:
@@ -88,14 +89,49 @@ def test_submit_prints_the_handle_without_waiting(
 # -- the timeout ------------------------------------------------------------
 
 
-def test_submit_ends_after_its_timeout(job_server: JobServerProcess) -> None:
+def test_a_queued_job_is_dropped_after_the_timeout(
+    job_server: JobServerProcess,
+) -> None:
+    address = str(job_server.address)
     done = poolmgr(
-        *("--gearman-server", str(job_server.address)),
-        *("submit", "--timeout", "3", "{}"),
+        *("--gearman-server", address),
+        *("submit", "--timeout", "3", '{"action": "BUILD_IP"}'),
     )
 
     assert done.returncode == 1
-    assert "no answer within 3 s" in done.stderr
+    assert "no answer within 3 s; it continues if it runs" in done.stderr
+    with worker([address]) as process:
+        ask(job_server.address)
+    assert sum("outcome=" in line for line in process.lines) == 1
+
+
+def test_a_queued_job_is_dropped_after_ctrl_c(
+    job_server: JobServerProcess,
+) -> None:
+    address = str(job_server.address)
+    args = ["--gearman-server", address, "submit", "{}"]
+    with terminal(*args, columns=120) as shown:
+        shown.wait_for(lambda: "no answer yet to H:" in shown.text)
+        shown.type("\x03")
+        assert shown.exit_code() == 130
+        assert "continues if it runs, and is dropped if" in shown.text
+
+    with worker([address]) as process:
+        ask(job_server.address)
+    assert sum("outcome=" in line for line in process.lines) == 1
+
+
+def test_a_running_job_continues_after_the_timeout(
+    job_server: JobServerProcess,
+) -> None:
+    address = str(job_server.address)
+    with worker([address], OS_FAKE__BOOT_TIME="4") as process:
+        process.wait_for("registered")
+        poolmgr(
+            *("--gearman-server", address),
+            *("submit", "--timeout", "2", '{"action": "BUILD_DEVICE"}'),
+        )
+        process.wait_for("outcome=PASS")
 
 
 def test_the_timeout_includes_a_silent_server() -> None:
