@@ -27,11 +27,22 @@ def _blocking(
 
     @wraps(method)
     def call(self: "BlockingCloud", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        # Before there is a coroutine, or Python warns that it never ran.
-        self.cloud.driver.require_own_process()
         return self.wait(method(self.cloud, *args, **kwargs))
 
     return call
+
+
+def require_other_thread(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise on the thread of a loop, which would wait for itself for ever.
+
+    :raises PoolmgrError: this is the loop's thread
+    """
+    with suppress(RuntimeError):  # no loop runs on this thread
+        if asyncio.get_running_loop() is loop:
+            raise PoolmgrError(
+                "a callback on the event loop cannot wait for the loop: "
+                "use submit(), or start a thread"
+            )
 
 
 class BlockingCloud:
@@ -79,16 +90,23 @@ class BlockingCloud:
         :raises DeadlineExceeded: it took longer than the timeout
         :raises PoolmgrError: the error of the coroutine, or the last one that
             was retried before the timeout
-        :raises Closed: the manager was closed meanwhile
+        :raises PoolmgrError: this is the loop's own thread
+        :raises Closed: the cloud is closed
         :raises Forked: the driver was created before a fork
         """
-        self.cloud.driver.require_own_process()
-        # The coroutine runs in this thread's context.
-        run = self._run(work)
         try:
+            self.cloud.driver.require_own_process()
+            require_other_thread(self.loop)
+            if self.cloud.calls.closed:
+                raise Closed
+            # The coroutine runs in this thread's context.
+            run = self._run(work)
             return asyncio.run_coroutine_threadsafe(run, self.loop).result()
         except CancelledError:  # the loop ends
             raise Closed from None
+        except PoolmgrError:
+            work.close()  # or Python warns that it never ran
+            raise
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         task: Any = asyncio.current_task()
@@ -173,7 +191,8 @@ class LoopThread(threading.Thread):
 
         :param timeout: seconds until a task that does not end is abandoned
         """
-        self.loop.call_soon_threadsafe(self._end.set)
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._end.set)
         self.join(timeout)
 
 

@@ -51,6 +51,7 @@ class Calls:
     :ivar pace: how long to wait
     :ivar circuits: the circuit breakers
     :ivar tasks: the tasks of :meth:`own` that have not ended
+    :ivar closed: whether no more calls are started
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Calls:
         self._in_flight: set[DriverCall[Any]] = set()
         self._returned_at = -math.inf
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self.closed = False
         self._observer = observer or Observer()
         self._driver_reports = False
         # A driver may be a frozen dataclass.
@@ -100,7 +101,7 @@ class Calls:
 
     def close(self) -> None:
         """Start no more calls, and end the threads when their calls do."""
-        self._closed = True
+        self.closed = True
         self._pool.close()
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -175,7 +176,7 @@ class Calls:
         quota = circuits.quotas.get(verb.circuit)
         others = [circuits.login, circuits.calls[verb.circuit]]
         call.breakers = [quota, *others] if quota else others
-        while not self._closed:
+        while not self.closed:
             context.doing = f"waiting for {self._driver_name}: {verb.name}"
             for each in call.breakers:
                 if each.open:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud import BlockingCloud, Pace
-from poolmgr.cloud.blocking import LoopThread
+from poolmgr.cloud.blocking import LoopThread, require_other_thread
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, Outcome, RunningJob
@@ -114,7 +114,7 @@ class PoolManager:
         self.driver = self._manager.driver
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
-        self._closed = False
+        self._closing: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -146,7 +146,7 @@ class PoolManager:
         :raises Forked: the manager was created before this process was forked
         """
         try:
-            return self.submit(message, job).future.result().answer
+            return self._outcome(message, job).answer
         except Closed as closed:
             actions, settings = self._manager.actions, self.settings
             asked = JobRequest.parse(message, actions, settings)
@@ -160,8 +160,7 @@ class PoolManager:
         :returns: the fields that the action adds to an answer
         :raises PoolmgrError: the job failed
         """
-        delivery = self.submit({"action": action, **fields})
-        return added_by(delivery.future.result())
+        return added_by(self._outcome({"action": action, **fields}))
 
     def submit(
         self,
@@ -221,15 +220,22 @@ class PoolManager:
         except Forked:
             return
         with self._lock:
-            if self._closed:
-                return
             thread = self._start()
-            self._closed = True
-        closing = self._manager.close()
-        asyncio.run_coroutine_threadsafe(closing, thread.loop).result()
+            require_other_thread(thread.loop)
+            if self._closing is None:
+                self._closing = asyncio.run_coroutine_threadsafe(
+                    self._manager.close(), thread.loop
+                )
+        self._closing.result()
         # An action that does not end keeps the loop, in the background.
         if self._manager.is_idle:
             thread.close(self._manager.cloud.calls.pace.close)
+
+    def _outcome(self, message: object, job: Job | None = None) -> Outcome:
+        """Run a job and wait for its outcome."""
+        if self._thread is not None:
+            require_other_thread(self._thread.loop)
+        return self.submit(message, job).future.result()
 
     def _call(self, function: Callable[[], T]) -> T:
         """Call a function on the manager's loop.
@@ -247,7 +253,7 @@ class PoolManager:
 
         # With the lock, so that close() does not stop the loop before.
         with self._lock:
-            if self._closed:
+            if self._closing is not None:
                 raise Closed
             loop = self._start().loop
             called = asyncio.run_coroutine_threadsafe(call(), loop)

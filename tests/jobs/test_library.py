@@ -2,12 +2,15 @@
 
 import asyncio
 import importlib.metadata
+import os
 import pydoc
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
@@ -15,7 +18,9 @@ import pytest
 import poolmgr
 from poolmgr import AsyncPoolManager, PoolManager, PoolSettings, errors
 from poolmgr.actions.base import Action, BlockingContext, NoFields
+from poolmgr.cloud import open_cloud
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.events import EndedJob, Observer
 from tests.polling import until
 
 BUILD = {"action": "BUILD_DEVICE"}
@@ -235,3 +240,89 @@ def test_closing_a_manager_leaves_its_given_driver_open() -> None:
             assert manager.run(BUILD)["response"] == "PASS"
 
     assert len(cloud.list_devices(SOON)) == 2
+
+
+# -- closing ----------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_cloud() -> FakeCloud:
+    """A cloud whose devices never boot and whose calls take a while."""
+    return FakeCloud(FakeSettings(boot_time=3600.0, call_time=0.2))
+
+
+def test_each_of_several_closes_waits_for_the_jobs(
+    slow_cloud: FakeCloud,
+) -> None:
+    manager = PoolManager(slow_cloud)
+    delivery = manager.submit(BUILD)
+    until(lambda: slow_cloud.list_devices(SOON))
+
+    def close(_number: int) -> bool:
+        manager.close()
+        return delivery.future.done()
+
+    with ThreadPoolExecutor() as threads:
+        assert all(threads.map(close, range(3)))
+    assert not slow_cloud.list_devices(SOON)
+
+
+def test_an_interrupted_close_can_be_continued(slow_cloud: FakeCloud) -> None:
+    manager = PoolManager(slow_cloud)
+    delivery = manager.submit(BUILD)
+    until(lambda: slow_cloud.list_devices(SOON))
+    interrupt = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        manager.close()
+    assert not delivery.future.done()
+    manager.close()
+
+    assert delivery.future.done()
+    assert not slow_cloud.list_devices(SOON)
+
+
+def test_a_cloud_kept_from_before_the_close_raises() -> None:
+    with PoolManager("fake") as manager:
+        of_manager = manager.cloud
+    with open_cloud(FakeCloud()) as opened:
+        pass
+
+    for cloud in of_manager, opened:
+        with pytest.raises(errors.Closed):
+            cloud.list_devices()
+
+
+class CallingBack(Observer):
+    """Uses the manager when a job has ended.
+
+    :ivar raised: the error
+    """
+
+    def __init__(self, use: Callable[[], object]) -> None:
+        self.use = use
+        self.raised: Future[errors.PoolmgrError] = Future()
+
+    def job_ended(self, ended: EndedJob) -> None:
+        """Call the function."""
+        try:
+            self.use()
+        except errors.PoolmgrError as error:
+            self.raised.set_result(error)
+
+
+@pytest.mark.parametrize("use", ["run", "execute", "cloud", "close"])
+def test_a_callback_that_waits_for_its_manager_raises(use: str) -> None:
+    uses: Mapping[str, Callable[[], object]] = {
+        "run": lambda: manager.run(BUILD),
+        "execute": lambda: manager.execute("BUILD_DEVICE"),
+        "cloud": lambda: manager.cloud.list_devices(),
+        "close": lambda: manager.close(),
+    }
+    observer = CallingBack(uses[use])
+    with PoolManager("fake", observer=observer) as manager:
+        manager.submit({"action": "BUILD_IP"})
+
+        assert "use submit()" in str(observer.raised.result(SOON))
+        assert manager.running() == []
