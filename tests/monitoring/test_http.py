@@ -12,7 +12,9 @@ from poolmgr.monitoring.server import MAX_CONNECTIONS, MAX_HEADER
 from tests.batches import ask
 from tests.jobservers import JobServerProcess, builtin
 from tests.monitoring.watched import TIMEOUT, WatchedWorker, watched
+from tests.peers import is_silent, peer
 from tests.polling import until
+from tests.processes import poolmgr
 
 PAGES = ["/", "/healthz", "/readyz", "/metrics"]
 
@@ -190,6 +192,30 @@ def test_idle_and_slow_clients_do_not_block_other_clients(
         for sock in connections:
             sock.close()
     assert answer["response"] == "PASS"
+
+
+def test_requests_for_metrics_do_not_delay_or_disconnect_other_clients(
+    tmp_path: Path,
+) -> None:
+    request = b"GET %s HTTP/1.1\r\n\r\n"
+    with peer(is_silent) as silent, contextlib.ExitStack() as stack:
+        worker = stack.enter_context(
+            watched([silent.address], tmp_path, registered=False)
+        )
+        scrapers = [stack.enter_context(connect(worker)) for _ in range(90)]
+        for each in scrapers:
+            each.sendall(request % b"/metrics")
+        idle = stack.enter_context(connect(worker))
+        # The job server gets no time-out for each of the requests.
+        health = poolmgr(
+            *("health", "--timeout", "30"),
+            OS_MONITORING__PORT=str(worker.port),
+        )
+        idle.sendall(request % b"/healthz")
+        answer = idle.recv(65536)
+
+    assert (health.returncode, health.stderr) == (0, "")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 def test_a_client_that_sends_without_end_is_disconnected(

@@ -139,8 +139,8 @@ class Servers(Driver):
         end = console.splitlines()[-lines:]
         for line in end:
             LOG.warning("console of %s: %s", device.name, one_line(line))
-        shown = one_line("\n".join(end))
-        return f"{fault}; its console: {shown}" if shown else fault
+        text = one_line("\n".join(end))
+        return f"{fault}; its console: {text}" if text else fault
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
