@@ -7,19 +7,15 @@ CLIENT = "OpenStack's own client, which the tests do not install"
 ENVIRONMENT = "would change the environment that the tests run in"
 ENGINE = "no container engine takes part in the tests"
 LONG = "runs for minutes, and CI or a release does so"
+_AS_ROOT = (
+    *("apt-get install", "cp etc/systemd/", "cp own.conf", "install -m"),
+    *("mkdir /etc/", "sudo ", "systemctl ", "systemd-"),
+)
 
 #: By the start of the command. Their options are still checked where a parser
 #: is available.
 EXCUSED: Mapping[str, str] = {
-    "apt-get install": ROOT,
-    "cp etc/systemd/": ROOT,
-    "cp own.conf": ROOT,
-    "install -m": ROOT,
-    "mkdir /etc/": ROOT,
-    "sudo ": ROOT,
-    "systemctl ": ROOT,
-    "systemd-sysusers": ROOT,
-    "systemd-tmpfiles": ROOT,
+    **dict.fromkeys(_AS_ROOT, ROOT),
     "openstack ": CLIENT,
     "pip install": ENVIRONMENT
     + "; tests/docs/test_tutorial.py does so in another",
@@ -33,11 +29,8 @@ EXCUSED: Mapping[str, str] = {
     'eval "$(poolmgr complete --shell zsh)"': "zsh; see test_complete.py",
 }
 
-#: Pages whose commands have tests of their own.
-OF_THEIR_OWN: Mapping[str, str] = {
-    "tls.rst": "test_tls_page.py",
-    "tutorial.rst": "test_tutorial.py",
-}
+#: Pages whose commands test_tls_page.py and test_tutorial.py run.
+OF_THEIR_OWN = ("tls.rst", "tutorial.rst")
 
 
 def excuse(words: list[str], command: str) -> str | None:
@@ -46,7 +39,7 @@ def excuse(words: list[str], command: str) -> str | None:
     :param words: the words of a simple command in it
     """
     for start, reason in EXCUSED.items():
-        if " ".join([*words, ""]).startswith(start):
+        if f"{' '.join(words)} ".startswith(start):
             return reason
         if command.startswith(start):
             return reason

@@ -79,7 +79,13 @@ def check_answer(shown: dict[str, str]) -> None:
     cloud = FakeCloud(settings)
     with PoolManager(cloud, explained) as manager:
         if shown.get("response") != "FAIL":
-            prepare(manager, cloud, request)
+            # Create what the request is about.
+            if "ip" in request:
+                manager.execute("BUILD_IP")
+            if "name" in request:
+                cloud.create_device(request["name"], None, 10.0)
+            if request["action"] == "REMOVE_IP":
+                manager.run({**request, "action": "ASSIGN_IP"})
         answer = manager.run(request)
     cloud.close()
 
@@ -87,15 +93,3 @@ def check_answer(shown: dict[str, str]) -> None:
     if "response" in shown:
         assert answer.keys() == shown.keys()
         assert answer.get("error") == shown.get("error")
-
-
-def prepare(
-    manager: PoolManager, cloud: FakeCloud, request: dict[str, str]
-) -> None:
-    """Create the resource that a request is about."""
-    if "ip" in request:
-        manager.execute("BUILD_IP")
-    if "name" in request:
-        cloud.create_device(request["name"], None, 10.0)
-    if request["action"] == "REMOVE_IP":
-        manager.execute("ASSIGN_IP", ip=request["ip"], name=request["name"])

@@ -15,24 +15,19 @@ _PATTERNS = (
     (r"\b(\d+[dhm] )*\d+s\b", "AGE"),
     (r'"Age": \d+', '"Age": N'),
     (r"/tmp/loopback-\w+", "/tmp/loopback-NEW"),
-    # Columns are as wide as their contents.
+    # Columns are as wide as their contents, and pages fold long lines.
     (r"-{2,}", "-"),
-    (r"[ \t]+", " "),
+    (r"\s+", " "),
 )
 
 UUID = re.compile(_PATTERNS[0][0])
 
 
 def plain(text: str) -> str:
-    """Return a text with normalized ids, times and column widths."""
+    """Return a text as one line, with normalized ids, times and columns."""
     for pattern, name in _PATTERNS:
         text = re.sub(pattern, name, text)
-    return "\n".join(line.strip() for line in text.strip().splitlines())
-
-
-def folded(text: str) -> str:
-    """Return the same as one line, since pages fold long lines."""
-    return " ".join(plain(text).split())
+    return text.strip()
 
 
 def like(shown: str) -> str:
@@ -43,7 +38,6 @@ def like(shown: str) -> str:
 
 def loose(text: str) -> str:
     """Return the same with all numbers normalized, for changing screens."""
-    text = plain(text)
-    text = re.sub(r"\b(\d+[dhms] ?)+\b", "AGE ", text)
+    text = re.sub(r"\b(\d+[dhms] ?)+\b", "AGE ", plain(text))
     text = re.sub(r"[+-]?\d+(\.\d+)?", "N", text)
     return re.sub(" +", " ", text)

@@ -18,7 +18,8 @@ from tests.polling import until
 from tests.wanted import program
 
 TIMEOUT = 120.0
-_PLACE = re.compile(r"127\.0\.0\.1:\d+")
+#: What differs from the page, but is the same in later commands.
+_NAMES = re.compile(rf"{UUID.pattern}|127\.0\.0\.1:\d+")
 _DEVICE = re.compile(rf"[\w-]+?-{UUID.pattern}")
 
 
@@ -136,13 +137,10 @@ class Session:
         assert found(like(alike(step.shown)), alike(output)), (
             f"{step}\nprints:\n{printed}\nthe same as:\n{alike(output)}"
         )
-        for pattern in (UUID, _PLACE):
-            for is_shown, is_real in zip(
-                pattern.findall(step.shown),
-                pattern.findall(printed),
-                strict=False,
-            ):
-                self._stage.names.setdefault(is_shown, is_real)
+        for is_shown, is_real in zip(
+            _NAMES.findall(step.shown), _NAMES.findall(printed), strict=False
+        ):
+            self._stage.names.setdefault(is_shown, is_real)
 
     def _shell(self, command: str) -> list[str]:
         for name in {"curl", "gearmand"} & {*re.findall(r"\w+", command)}:
@@ -150,6 +148,5 @@ class Session:
         return ["bash", "-c", f"{self._exports}{command}"]
 
     def _environment(self) -> dict[str, str]:
-        own = str(Path(sys.executable).parent)
-        path = {"PATH": f"{own}:{os.environ['PATH']}"}
-        return {**os.environ, **self._stage.variables, **path}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, **self._stage.variables, "PATH": path}

@@ -1,9 +1,7 @@
 """What the commands of the pages find."""
 
-import json
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,7 +13,8 @@ from tests.docs.stage import Stage
 from tests.jobservers import builtin, free_port
 from tests.polling import until
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+HOUR, DAY = 3600.0, 86400.0
+TIMEOUT = 10.0
 
 
 def prepare_anything(stage: Stage) -> None:
@@ -42,52 +41,45 @@ def prepare_inventory(stage: Stage) -> None:
     state = str(stage.folder / "cloud.db")
     stage.fake(state=state)
     stage.job_server()
-    FakeCloud(FakeSettings(state=state)).close()
-    database = sqlite3.connect(state, isolation_level=None)
-    for number, (name, age, boots, mark) in enumerate(_DEVICES):
-        created = time.time() - age
-        ready = created + (DAY if boots else 0)
-        id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
-        row = (id_, name, address, created, ready, None, _dump(mark))
-        database.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
-    for number, (age, on) in enumerate(_IPS, 1):
-        mark = _mark("job", age).handed_over()
-        id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
-        values = id_, address, on, 1, _dump(mark)
-        database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
-    database.close()
+    with closing(FakeCloud(FakeSettings(state=state))) as cloud:
+        made = {
+            name: cloud.create_device(name, mark, TIMEOUT)
+            for name, _age, _boots, mark in DEVICES
+        }
+        for age, name in IPS:
+            ip = cloud.create_ip(marked("job", age).handed_over(), TIMEOUT)
+            if name:
+                cloud.attach_ip(ip, made[name], TIMEOUT)
+    with closing(sqlite3.connect(state)) as database, database:
+        older = "UPDATE device SET created = ?, ready = ? WHERE name = ?"
+        for name, age, boots, _mark in DEVICES:
+            created = time.time() - age
+            ready = created + (DAY if boots else 0)
+            database.execute(older, (created, ready, name))
 
 
-def _dump(mark: Mark | None) -> str:
-    return json.dumps(mark and vars(mark))
-
-
-def _mark(unique: str, age: float, handle: str = "") -> Mark:
+def marked(unique: str, age: float, handle: str = "") -> Mark:
+    """Return the mark of a job that was done some seconds ago."""
     created = datetime.fromtimestamp(time.time() - age, UTC)
     return Mark("libra", unique, handle, created.isoformat(timespec="seconds"))
 
 
-#: Name, age, whether it still boots, and mark. Its index is its address.
-_DEVICES = (
-    ("billing-db", 200 * DAY + MINUTE, False, None),
-    (
-        "libra-5a0bb6c5-4ef6-4b06-9f3d-1d0c4c1ddaf3",
-        5 * DAY + 2 * HOUR + MINUTE,
-        False,
-        _mark("a0c1d7e2", 5 * DAY, "H:lb1:71").handed_over(),
-    ),
+ATTACHED = "libra-5a0bb6c5-4ef6-4b06-9f3d-1d0c4c1ddaf3"
+HANDED_OVER = marked("a0c1d7e2", 5 * DAY, "H:lb1:71").handed_over()
+#: Name, age, whether it still boots, and mark.
+DEVICES = (
+    ("billing-db", 200 * DAY, False, None),
     ("libra-eaf1fef0-1584-11e3-b42b-02163e192df9", 40 * DAY, False, None),
+    (ATTACHED, 5 * DAY + 2 * HOUR + 60, False, HANDED_OVER),
     (
         "libra-0c7d9a52-94a5-4bd0-8b43-7f1b2f4f8d10",
         192.0,
         True,
-        _mark("b7e44c19", 192.0),
+        marked("b7e44c19", 192.0),
     ),
 )
-#: The device with a floating IP; a device's id is its index.
-_ON = str(uuid.UUID(int=1))
 #: Age, and the device it is attached to.
-_IPS = ((5 * DAY + HOUR + MINUTE, _ON), (200.5 * MINUTE, None))
+IPS = ((5 * DAY + HOUR + 60, ATTACHED), (3 * HOUR, ""))
 
 
 def prepare_migration(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import dropwhile, groupby
 from pathlib import Path, PurePath
 
 from tests.docs.blocks import LITERAL, Block, blocks_of
@@ -86,34 +87,19 @@ def steps_in(block: Block) -> Iterator[Step]:
         yield Step(block.page, line, found[1], found[2].strip("\n"))
 
 
+#: A file that a command reads or writes, unless another command does.
+_REDIRECTION = re.compile(r"\d?[<>]+ *(?!\()\S+")
+_OPERATORS = frozenset("();<>|&")
+_VARIABLE = re.compile(r"\w+=")
+
+
 def _simple(command: str) -> Iterator[list[str]]:
-    lexer = shlex.shlex(
-        command.replace("\\\n", " "), posix=True, punctuation_chars=True
-    )
+    text = _REDIRECTION.sub("", command.replace("\\\n", " "))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    words: list[str] = []
-    to_file = False
-    for token in lexer:
-        if set(token) <= set("();<>|&"):
-            to_file = token.strip("(") in (">", ">>", "<") and "(" not in token
-            if not to_file:
-                yield from _named(words)
-                words = []
-        elif to_file:
-            to_file = False
-        else:
-            words.append(token)
-    yield from _named(words)
-
-
-def _named(words: list[str]) -> Iterator[list[str]]:
-    while (
-        words
-        and words[0].partition("=")[0].isidentifier()
-        and ("=" in words[0])
-    ):
-        words = words[1:]
-    if words:
-        path = PurePath(words[0])
-        name = path.name if {"bin", "sbin"} & {*path.parts} else words[0]
-        yield [name, *words[1:]]
+    for ends, tokens in groupby(lexer, _OPERATORS.issuperset):
+        words = [*dropwhile(_VARIABLE.match, tokens)]
+        if words and not ends:
+            path = PurePath(words[0])
+            is_program = {"bin", "sbin"} & {*path.parts}
+            yield [path.name if is_program else words[0], *words[1:]]

@@ -17,7 +17,7 @@ from tests.docs.blocks import INCLUDE, LITERAL, ROOT, SOURCE, Block, blocks, of
 from tests.docs.diagrams import check_diagram
 from tests.docs.files import check_file
 from tests.docs.messages import check_message
-from tests.docs.plain import folded, like, loose
+from tests.docs.plain import like, loose
 from tests.docs.stage import SCENES, Stage
 from tests.docs.steps import is_shell
 from tests.monitoring.promtool import promtool
@@ -55,9 +55,9 @@ def test_messages_are_what_poolmgr_prints(
 
 def check_text(block: Block, folder: Path) -> None:
     (start,) = (each for each in SCENES if block.text.startswith(each))
-    printed = folded(loose(play(start, folder)))
+    printed = loose(play(start, folder))
 
-    assert re.search(like(folded(loose(block.text))), printed), printed
+    assert re.search(like(loose(block.text)), printed), printed
 
 
 def check_include(block: Block, _folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The manual page covers the whole command line."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,13 +43,9 @@ def test_every_command_and_option_is_documented(page: Path) -> None:
 def test_it_has_the_sections_of_a_manual_page(page: Path) -> None:
     text = page.read_text()
 
-    sections = [
-        line.removeprefix(".SH ").strip('"')
-        for line in text.splitlines()
-        if line.startswith(".SH ")
-    ]
+    sections = re.findall(r'^\.SH "?(.+?)"?$', text, re.MULTILINE)
     assert sections[:3] == ["NAME", "SYNOPSIS", "OPTIONS"]
-    assert {"EXIT CODES", "ENVIRONMENT", "FILES"} <= set(sections)
+    assert {"EXIT CODES", "ENVIRONMENT", "FILES"} <= {*sections}
 
 
 def test_it_can_be_parsed(page: Path) -> None:

@@ -1,5 +1,7 @@
 """Every command on a page works as shown."""
 
+import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -36,6 +38,32 @@ def test_commands_print_what_the_page_shows(
 def test_commands_can_be_parsed(step: Step) -> None:
     """This includes commands that are not run."""
     assert [fault(words) for words in step.simple if fault(words)] == []
+
+
+def written() -> Iterator[Step]:
+    """Return the commands within the text of the pages."""
+    for page in pages():
+        text = page.read_text()
+        for found in re.finditer(r"(?<!`)``([^`]+)``", text):
+            command = " ".join(found[1].split())
+            if command.startswith(("poolmgr ", "./dev ", "python -m ")):
+                line = text.count("\n", 0, found.start()) + 1
+                # "device list|show" stands for both commands.
+                several = re.search(r"(\w+)\|(\w+)", command)
+                for name in several.groups() if several else [""]:
+                    one = re.sub(r"\w+\|\w+", name, command)
+                    yield Step(page, line, one)
+
+
+@pytest.mark.parametrize(
+    "step", [*written()], ids=lambda s: f"{s.where} {s.command}"
+)
+def test_commands_in_the_text_can_be_parsed(step: Step) -> None:
+    for words in step.simple:
+        # The text may omit required arguments.
+        allowed = "the following arguments are required"
+        problem = fault(words) or ""
+        assert not problem or allowed in problem, problem
 
 
 def test_excused_commands_exist() -> None:
