@@ -84,12 +84,14 @@ class Commands(CommandManager):
         :raises UsageError: there is no such command
         :raises PluginError: the command's action cannot be loaded
         """
-        try:
-            return super().find_command(argv)
-        except ValueError:
-            words = argv[: self._get_last_possible_command_index(argv)]
-            error = unknown_command(words, self.commands)
-            raise UsageError(error) from None
+        # cliff would also run a command whose name is abbreviated.
+        last = self._get_last_possible_command_index(argv)
+        words = argv[:last] or argv[:1]
+        for end in range(len(words), 0, -1):
+            name = " ".join(words[:end])
+            if name in self.commands:
+                return self.commands[name].load(), name, argv[end:]
+        raise UsageError(unknown_command(words, self.commands))
 
     def add_command(self, name: str, command_class: object) -> None:
         """Ignore cliff's own ``help`` and ``complete``."""

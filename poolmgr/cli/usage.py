@@ -17,20 +17,19 @@ _YEAR = 31536000
 #: How argparse reports an unknown option or argument.
 UNKNOWN = "unrecognized arguments: "
 
-#: Words that other clients use for poolmgr's words.
+#: Words of poolmgr's commands, and those that other clients use for them.
 _SYNONYMS = {
-    **dict.fromkeys(("create", "make", "add", "new", "boot"), "build"),
-    **dict.fromkeys(("launch", "allocate"), "build"),
-    **dict.fromkeys(("destroy", "rm", "release"), "delete"),
-    **dict.fromkeys(("attach", "associate", "move"), "assign"),
-    **dict.fromkeys(("detach", "disassociate", "unassign"), "remove"),
-    **dict.fromkeys(("server", "servers", "instance"), "device"),
-    **dict.fromkeys(("address", "addresses"), "ip"),
-    **dict.fromkeys(("get", "describe", "info"), "show"),
-    **dict.fromkeys(("start", "run", "serve"), "worker"),
-    **dict.fromkeys(("queue", "queues"), "status"),
-    **dict.fromkeys(("gc", "purge", "cleanup"), "reap"),
-    "ls": "list",
+    "build": "create make add new boot launch allocate",
+    "delete": "destroy rm release remove",
+    "assign": "attach associate move",
+    "remove": "detach disassociate unassign",
+    "device": "server instance",
+    "ip": "address floating floatingip",
+    "list": "ls",
+    "show": "get describe info",
+    "worker": "start run serve",
+    "status": "queue",
+    "reap": "gc purge cleanup",
 }
 _SERVICE = "leave it out, the worker stays in the foreground"
 #: Options of Libra's own Pool Manager, and what to do instead.
@@ -77,8 +76,9 @@ def report_in_one_line(parser: ArgumentParser) -> None:
             if instead := _LIBRA_OPTIONS.get(option):
                 message += f"; {instead}"
             else:
-                similar = _similar(word, parser._option_string_actions)
-                message += _suggest(similar)
+                message += _suggest(
+                    _similar(word, parser._option_string_actions, 3)
+                )
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
     parser.error = error  # type: ignore[method-assign]
@@ -92,39 +92,54 @@ def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:
     :param words: the words of the command line up to the first option
     :param known: the names of all commands
     """
-    typed = _normalize(words[:2])
-    names: dict[str, str] = {}
-    for name in sorted(known):
-        # A mistake must not lead to a deletion.
-        if _DESTRUCTIVE.intersection(_normalize([name])) <= {*typed}:
-            names[" ".join(_normalize([name]))] = name
-    similar = (
-        # The second word may be an argument.
-        _similar(" ".join(typed), names)
-        or [each for each in names if names[each].startswith(f"{words[0]} ")]
-        or _similar(" ".join(_normalize(words[:1])), names)
-    )
-    suggested = _suggest([names[each] for each in similar])
-    wrong = one_line(words[0])
+    names = [*sorted(known), "--version"]
+    # The second word may be an argument.
+    fitting = _fitting(words[:2], names) or _fitting(words[:1], names)
+    has_verbs = any(name.startswith(f"{words[0]} ") for name in names)
+    wrong = one_line(" ".join(words[: 1 + has_verbs]))
+    suggested = _suggest(fitting)
     return f"{wrong!r} is not a command{suggested}. See 'poolmgr --help'"
 
 
-def _normalize(typed: Iterable[str]) -> list[str]:
-    """Return poolmgr's own words for those typed, in alphabetical order.
+def _fitting(typed: Iterable[str], names: Sequence[str]) -> Sequence[str]:
+    """Return the commands that have all words typed, or what they mean."""
+    words = _split(*typed)
+    known = _split(*names, *_SYNONYMS.values())
+    # A mistake must not lead to a deletion.
+    harmless = [word for word in known if not _deletes({word})]
+    meant = []
+    for word in words:
+        close = [word] if word in known else _similar(word, harmless, 1)
+        close = close or [each for each in harmless if each.startswith(word)]
+        meant.append(_meanings({*close}))
+    exact = [name for name in names if _split(name) == words]
+    return exact or [
+        name
+        for name in names
+        if words
+        and all(each & _split(name) for each in meant)
+        and (_deletes(words) or not _deletes(_split(name)))
+    ]
 
-    The order makes "device delete" equal to "delete-device".
-    """
-    text = " ".join(typed).lower().replace("floating", "")
-    words = re.findall("[^ _-]+", text)
-    return sorted(_SYNONYMS.get(word, word) for word in words)
+
+def _split(*texts: str) -> set[str]:
+    return {*re.findall("[^ _-]+", " ".join(texts).lower())}
 
 
-def _similar(wrong: str, known: Iterable[str]) -> list[str]:
-    """Return up to three similar names, or only the one that is equal."""
+def _meanings(words: set[str]) -> set[str]:
+    """Return words, and poolmgr's own words for them."""
+    return words | {own for own in _SYNONYMS if words & _split(_SYNONYMS[own])}
+
+
+def _deletes(words: set[str]) -> bool:
+    return bool(_meanings(words) & _DESTRUCTIVE)
+
+
+def _similar(wrong: str, known: Iterable[str], most: int) -> list[str]:
+    """Return some similar names, the most similar first."""
     import difflib  # not needed for a correct command line
 
-    found = difflib.get_close_matches(wrong[:100], [*known], 3, 0.7)
-    return [wrong] if wrong in found else found
+    return difflib.get_close_matches(wrong[:100], [*known], most, 0.7)
 
 
 def _suggest(names: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from poolmgr.cli.commands import Commands
+from poolmgr.cli.usage import unknown_command
 from tests.config.test_options import LIBRA_CFG
 from tests.processes import poolmgr
 from tests.terminals import terminal
@@ -29,28 +31,13 @@ from tests.terminals import terminal
         ),
         (
             ["device", "lst", "--all"],
-            "poolmgr: 'device' is not a command (did you mean device list or "
-            "device show?). See 'poolmgr --help'",
-        ),
-        (
-            ["ip"],
-            "poolmgr: 'ip' is not a command (did you mean ip list or ip "
-            "show?). See 'poolmgr --help'",
+            "poolmgr: 'device lst' is not a command (did you mean device "
+            "list?). See 'poolmgr --help'",
         ),
         (
             ["create-device"],
             "poolmgr: 'create-device' is not a command (did you mean "
             "build-device?). See 'poolmgr --help'",
-        ),
-        (
-            ["server", "list"],
-            "poolmgr: 'server' is not a command (did you mean device list?). "
-            "See 'poolmgr --help'",
-        ),
-        (
-            ["attach-ip"],
-            "poolmgr: 'attach-ip' is not a command (did you mean assign-ip?). "
-            "See 'poolmgr --help'",
         ),
         (
             ["delete-devcie", "libra-1"],
@@ -59,10 +46,14 @@ from tests.terminals import terminal
         ),
         (
             ["device", "delete", "x"],
-            "poolmgr: 'device' is not a command (did you mean delete-device?)"
-            ". See 'poolmgr --help'",
+            "poolmgr: 'device delete' is not a command (did you mean "
+            "delete-device?). See 'poolmgr --help'",
         ),
         (["zzz"], "poolmgr: 'zzz' is not a command. See 'poolmgr --help'"),
+        (
+            ["help", "--", "-x"],
+            "poolmgr: '-x' is not a command. See 'poolmgr --help'",
+        ),
         (
             ["--drivr", "fake", "build-ip"],
             "poolmgr: unexpected argument '--drivr' (did you mean --driver?). "
@@ -100,9 +91,60 @@ def test_a_usage_error_is_reported_in_one_line_with_a_suggestion(
 
 
 @pytest.mark.parametrize(
+    "words", ["rea", "wor", "remo", "delete-d x", "d list", "device l"]
+)
+def test_an_abbreviated_command_is_not_run(words: str) -> None:
+    done = poolmgr("--driver", "fake", *words.split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a command" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [
+        ("wor", "worker"),
+        ("build-dev", "build-device"),
+        ("delete-d", "delete-device"),
+        ("server list", "device list"),
+        ("floating-ip list", "ip list"),
+        ("floatingip", "assign-ip or build-ip or ip list or ip show"),
+        ("ip", "assign-ip or build-ip or ip list or ip show"),
+        ("device libra-1", "build-device or device list or device show"),
+        ("attach-ip", "assign-ip"),
+        ("assign ip", "assign-ip"),
+        ("create", "build-device or build-ip"),
+        ("build", "build-device or build-ip"),
+        ("ls", "device list or ip list or plugin list"),
+        ("list", "device list or ip list or plugin list"),
+        ("show", "config show or device show or ip show"),
+        ("config list", "config convert or config show"),
+        ("plugins", "plugin list"),
+        ("queues", "status"),
+        ("version", "--version"),
+        ("rm", "delete-device or delete-ip"),
+        ("rm libra-1", "delete-device or delete-ip"),
+        ("delete", "delete-device or delete-ip"),
+        ("remove", "delete-device or delete-ip or remove-ip"),
+        ("remove device", "delete-device"),
+        ("remove-server", "delete-device"),
+        ("device remove", "delete-device"),
+        ("remove ip", "remove-ip"),
+        ("detach-ip", "remove-ip"),
+    ],
+)
+def test_commands_that_fit_the_words_are_suggested(
+    words: str, commands: str
+) -> None:
+    error = unknown_command(words.split(), Commands().commands)
+
+    assert f"(did you mean {commands}?)" in error
+
+
+@pytest.mark.parametrize(
     "word",
     ["relete-device", "delte-device", "select-ip", "remote-ip", "reaper"]
-    + ["heap", "read", "move-ip", "re-ip", "repair"],
+    + ["heap", "read", "move-ip", "re-ip", "repair", "rea", "orphans"],
 )
 def test_a_destructive_command_is_not_suggested_for_a_similar_word(
     word: str,
