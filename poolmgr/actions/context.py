@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.pace import time_limit
-from poolmgr.cloud.pool import CallPool
+from poolmgr.cloud.pool import run_on_thread
 from poolmgr.errors import PoolmgrError, Stopped
 from poolmgr.ownership import Job, Mark
 from poolmgr.plugins import as_poolmgr_error
@@ -198,9 +198,7 @@ async def _call_on_thread(
     run: Run, cloud: Cloud, method: Callable[[BlockingContext], object]
 ) -> object:
     blocking = BlockingCloud(cloud, asyncio.get_running_loop())
-    thread = CallPool(1)
-    done = thread.submit(partial(method, BlockingContext(run, blocking)))
-    thread.close()  # the thread ends with its work
+    done = run_on_thread(partial(method, BlockingContext(run, blocking)))
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:

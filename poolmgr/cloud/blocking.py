@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from poolmgr.cloud.cloud import Cloud
 from poolmgr.cloud.pace import Pace, time_limit
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import Closed, DeadlineExceeded, PoolmgrError
 from poolmgr.events import Observer
 from poolmgr.ownership import Ownership
@@ -223,3 +224,4 @@ def open_cloud(
             blocking.within(pace.clean_up).wait(cloud.calls.settle())
         thread.close(pace.close)
         cloud.close()
+        close_driver(driver, pace.close)

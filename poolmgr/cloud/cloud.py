@@ -15,7 +15,7 @@ from poolmgr.cloud.pool import CallPool
 from poolmgr.cloud.shared import Lookups
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
-from poolmgr.drivers.verbs import Verb, close_driver
+from poolmgr.drivers.verbs import Verb
 from poolmgr.events import Observer
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, bound, current
@@ -99,17 +99,13 @@ class Cloud(Devices):
         except (errors.CloudError, errors.DeadlineExceeded) as error:
             return [Finding("cloud", "", problem=str(error))]
 
-    def close(self, keep_driver: bool = False) -> None:
-        """End the threads and close the driver; do not wait for hung ones.
+    def close(self) -> None:
+        """Let all waits fail, and end the threads when their calls do.
 
-        This may be called after the loop has ended.
-
-        :param keep_driver: leave the driver open
+        The driver stays open.  This may be called after the loop has ended.
         """
         self.poller.close()
         self.calls.close()
-        if not keep_driver:
-            close_driver(self.driver, self.calls.pace.close)
 
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
         """Allocate a floating IP with a mark.

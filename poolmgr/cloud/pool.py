@@ -93,6 +93,14 @@ class CallPool:
             future.exception()
 
 
+def run_on_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """Run a function on a daemon thread of its own."""
+    pool = CallPool(1)
+    future = pool.submit(work)
+    pool.close()  # the thread ends with its work
+    return future
+
+
 def _as_exception(error: BaseException) -> Exception:
     """Return an error that a future can hold.
 

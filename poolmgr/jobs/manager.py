@@ -9,8 +9,13 @@ from typing import Any, Self
 from poolmgr.actions.base import Action, action_plugins
 from poolmgr.actions.context import AskJobServer
 from poolmgr.cloud import Cloud, Pace
+from poolmgr.cloud.pool import run_on_thread
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.verbs import driver_plugins, make_driver
+from poolmgr.drivers.verbs import (
+    close_driver,
+    driver_plugins,
+    make_driver,
+)
 from poolmgr.errors import Closed, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
@@ -189,7 +194,11 @@ class AsyncPoolManager:
             seconds = self.longest_cleanup() + 1.0
             await asyncio.wait(self._tasks, timeout=seconds)
         await self.cloud.calls.settle()
-        self.cloud.close(keep_driver=not self._owns_driver)
+        self.cloud.close()
+        if self._owns_driver:
+            seconds = self.cloud.calls.pace.close
+            close = partial(close_driver, self.driver, seconds)
+            await run_on_thread(close)
 
     def _end(self, run: JobRun, outcome: Outcome) -> None:
         if self._runs.get(run.key) is run:

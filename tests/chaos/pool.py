@@ -90,4 +90,4 @@ async def _look_twice_and_remove(
         await reaper.find(pool, 0.0)
         return await reaper.remove(await reaper.find(pool, 0.0), 10000)
     finally:
-        cloud.close(keep_driver=True)
+        cloud.close()

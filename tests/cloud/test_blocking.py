@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from poolmgr import PoolManager
-from poolmgr.cloud import Cloud, Pace, open_cloud
+from poolmgr.cloud import Pace, open_cloud
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import (
@@ -142,17 +142,20 @@ def test_a_call_in_the_child_of_a_fork_raises_at_once() -> None:
     assert os.waitstatus_to_exitcode(status) == 7
 
 
-def test_close_does_not_wait_for_a_hung_driver() -> None:
+def test_the_end_does_not_wait_for_a_driver_that_hangs() -> None:
     class HungDriver(FakeCloud):
         def close(self) -> None:
             threading.Event().wait()
 
-    cloud = Cloud(HungDriver(), pace=Pace(close=0.1))
-    closing = threading.Thread(target=cloud.close, daemon=True)
-    closing.start()
-    closing.join(60.0)
+    def use() -> None:
+        with open_cloud(HungDriver(), pace=Pace(close=0.1)):
+            pass
 
-    assert not closing.is_alive()
+    using = threading.Thread(target=use, daemon=True)
+    using.start()
+    using.join(60.0)
+
+    assert not using.is_alive()
 
 
 class UnreachableCloud(FakeCloud):

@@ -18,7 +18,7 @@ import pytest
 import poolmgr
 from poolmgr import AsyncPoolManager, PoolManager, PoolSettings, errors
 from poolmgr.actions.base import Action, BlockingContext, NoFields
-from poolmgr.cloud import open_cloud
+from poolmgr.cloud import Pace, open_cloud
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.events import EndedJob, Observer
 from tests.polling import until
@@ -292,6 +292,23 @@ def test_a_cloud_kept_from_before_the_close_raises() -> None:
     for cloud in of_manager, opened:
         with pytest.raises(errors.Closed):
             cloud.list_devices()
+
+
+def test_a_driver_that_hangs_does_not_block_the_loop_that_closes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = threading.Event()
+    monkeypatch.setattr(FakeCloud, "close", lambda _self: free.wait())
+
+    async def program() -> None:
+        manager = AsyncPoolManager("fake", pace=Pace(close=5.0))
+        closing = asyncio.create_task(manager.close())
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+        free.set()
+        await closing
+
+    asyncio.run(program())
 
 
 class CallingBack(Observer):
