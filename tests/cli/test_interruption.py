@@ -87,6 +87,26 @@ def test_simultaneous_signals_count_as_one(tmp_path: Path) -> None:
     assert fake_devices(state) == []
 
 
+def test_jobs_that_wait_for_others_take_no_memory(tmp_path: Path) -> None:
+    state = tmp_path / "cloud.db"
+    process = Process(
+        ["--driver", "fake", "build-device", "--count", "1000000000"],
+        ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh"),
+        OS_FAKE__STATE=str(state),
+        OS_FAKE__BOOT_TIME="3600",
+        OS_WORKER__LONG_JOBS="2",
+    )
+    try:
+        until(lambda: len(fake_devices(state)) == 2, TIMEOUT)
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
+    finally:
+        process.end()
+
+    assert "; 2 of 1000000000 had started; every" in process.lines[-1]
+
+
 @contextmanager
 def interrupted(
     tmp_path: Path, fault: Fault
