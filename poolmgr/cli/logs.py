@@ -188,8 +188,12 @@ def configure(options: argparse.Namespace) -> None:
             _handlers.insert(0, LogFile(path))
             logging.getLogger().addHandler(_handlers[0])
     except Exception as error:  # a class named in the file can raise anything
+        why = describe(error)
+        own = (path, os.path.abspath(path))
+        if isinstance(error, OSError) and error.filename in own:
+            why = str(error.strerror)
         raise ConfigError(
-            f"{option} {one_line(path)!r} cannot be used: {describe(error)}"
+            f"{option} {one_line(path)!r} cannot be used: {why}"
         ) from None
     adjust(options)
 

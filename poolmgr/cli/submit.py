@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
 from poolmgr.gearman.client import Client, SubmittedJob
+from poolmgr.gearman.protocol import MAX_NAME
 from poolmgr.jobs.message import decode
 from poolmgr.settings.gearman import with_advice
 from poolmgr.text import one_line
@@ -45,7 +47,8 @@ class Submit(PoolmgrShowOne):
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
         add("--priority", choices=ranks, default="normal", help=help_)
-        add("--unique", help="the job's unique ID (default: a new uuid)")
+        unique = "the job's unique ID (default: a new uuid)"
+        add("--unique", type=_unique, help=unique)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Submit the job, and wait for the answer."""
@@ -62,13 +65,18 @@ class Submit(PoolmgrShowOne):
                 interrupted.detail += f"; job {self._job.handle} {_FATE}"
             raise
         self.failed = answer.get("response") == "FAIL"
-        missing = [name for name in given.columns if name not in answer]
+        plain = self._normalize_column_name
+        known = [*map(plain, answer)]
+        missing = [name for name in given.columns if plain(name) not in known]
         if self.failed and missing:  # a FAIL has fewer fields
             raise PoolmgrError(_reason(answer))
         if missing:
+            # The only answer, perhaps with the name of a new device.
+            given.columns = []
+            self.produce_output(given, *self.dict2columns(answer))
+            name = one_line(missing[0], 100)
             raise UsageError(
-                f"the answer has no column {one_line(missing[0], 100)!r}; "
-                f"choose from {one_line(', '.join(answer))}"
+                f"the answer has no column {name!r} and is printed in full"
             )
         if self.failed:
             self.app.LOG.error("%s", _reason(answer))
@@ -118,6 +126,13 @@ class Submit(PoolmgrShowOne):
             return "connecting"
         progress = ", {} of {}".format(*job.progress) if job.progress else ""
         return f"no answer yet to {job.handle}{progress}"
+
+
+def _unique(text: str) -> str:
+    if (size := len(os.fsencode(text))) > MAX_NAME:
+        most = f"at most {MAX_NAME} bytes"
+        raise argparse.ArgumentTypeError(f"must have {most}, not {size}")
+    return text
 
 
 def _reason(answer: dict[str, object]) -> str:

@@ -153,12 +153,13 @@ def add_options(parser: ArgumentParser) -> None:
     add(
         "--config-file",
         metavar="FILE",
+        type=not_empty,
         help="configuration file, repeatable; Libra's libra.cfg works "
         "too (default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
         **many,
     )
     folder = "read all .conf files in this folder, repeatable"
-    add("--config-dir", metavar="DIR", help=folder, **many)
+    add("--config-dir", metavar="DIR", type=not_empty, help=folder, **many)
     add(
         "--driver",
         metavar="NAME",
@@ -167,7 +168,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="cloud driver: nova (default), fake, or one of 'plugin list'",
     )
     cloud = "cloud in clouds.yaml (default: [nova] cloud, or OS_CLOUD)"
-    add("--os-cloud", metavar="NAME", type=cloud_name, help=cloud)
+    add("--os-cloud", metavar="NAME", type=not_empty, help=cloud)
     add(
         "--gearman-server",
         metavar="HOST:PORT",
@@ -178,9 +179,10 @@ def add_options(parser: ArgumentParser) -> None:
     format_ = "log format (default: [worker] log_format, or text)"
     add("--log-format", choices=["text", "json"], help=format_)
     whole = "file for logging.config.fileConfig, replaces other log options"
-    add("--log-config-append", metavar="FILE", help=whole)
+    add("--log-config-append", metavar="FILE", type=not_empty, help=whole)
     options = parser._option_string_actions
     options["--log-file"].metavar = "FILE"
+    options["--log-file"].type = not_empty
     for name, text in _HELP.items():
         options[name].help = text
 
@@ -209,11 +211,11 @@ def duration(text: str) -> int:
         raise ArgumentTypeError(str(error)) from None
 
 
-def cloud_name(name: str) -> str:
-    """Read the name of a cloud, which must not be empty."""
-    if not name.strip():
-        raise ArgumentTypeError("is empty; name a cloud")
-    return name
+def not_empty(text: str) -> str:
+    """Read a name that must not be empty."""
+    if not text.strip():
+        raise ArgumentTypeError("must not be empty")
+    return text
 
 
 def job_server(address: str) -> str:

@@ -233,3 +233,17 @@ def test_a_worker_works_with_standard_error_on_a_full_disk(
 
     assert (answer["response"], exit_code) == ("PASS", 0)
     assert "drained" in log.read_text()
+
+
+def test_a_file_that_cannot_be_opened_is_reported_in_one_line(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "none" / "log")
+
+    done = poolmgr("--log-file", path, "plugin", "list")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"poolmgr: --log-file {path!r} cannot be used: No such file or "
+        "directory\n"
+    )

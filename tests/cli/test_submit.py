@@ -59,17 +59,34 @@ def test_a_fail_without_the_requested_column_is_reported() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_column_that_the_answer_lacks_is_refused(
+@pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
+def test_an_answer_without_the_requested_column_is_printed_in_full(
+    job_server: JobServerProcess, wait: str
+) -> None:
+    with worker([str(job_server.address)]):
+        done = poolmgr(
+            *("--gearman-server", str(job_server.address), "submit", wait),
+            *("-c", "nmae", '{"action": "BUILD_IP"}'),
+        )
+
+    assert done.returncode == 2
+    assert json.loads(done.stdout).keys() & {"ip", "handle"}
+    assert done.stderr == (
+        "poolmgr: the answer has no column 'nmae' and is printed in full\n"
+    )
+
+
+def test_a_column_of_the_answer_may_be_in_capitals(
     job_server: JobServerProcess,
 ) -> None:
     with worker([str(job_server.address)]):
         done = poolmgr(
             *("--gearman-server", str(job_server.address), "submit"),
-            *("-c", "nmae", '{"action": "BUILD_IP"}'),
+            *("-c", "IP", '{"action": "BUILD_IP"}'),
         )
 
-    assert done.returncode == 2
-    assert "the answer has no column 'nmae'; choose from " in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [*json.loads(done.stdout)] == ["ip"]
 
 
 @pytest.mark.parametrize("option", ["--no-wait", "--background"])
@@ -178,3 +195,13 @@ def test_an_invalid_timeout_is_refused(text: str) -> None:
 
     assert done.returncode == 2
     assert "--timeout: must be more than 0" in done.stderr
+
+
+def test_a_unique_that_job_servers_would_cut_is_refused() -> None:
+    done = poolmgr("submit", "--unique", "é" * 32, "{}")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "poolmgr: argument --unique: must have at most 63 bytes, not 64. See "
+        "'poolmgr submit --help'\n"
+    )

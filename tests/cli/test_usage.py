@@ -157,6 +157,18 @@ def test_a_destructive_command_is_not_suggested_for_a_similar_word(
         assert destructive not in suggestions
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["--config-file", "--config-dir", "--os-cloud", "--log-file"]
+    + ["--log-config-append"],
+)
+def test_an_empty_name_is_refused(option: str) -> None:
+    done = poolmgr(option, "", "plugin", "list")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {option}: must not be empty. See" in done.stderr
+
+
 def test_an_unknown_column_of_a_list_is_refused() -> None:
     done = poolmgr("plugin", "list", "-c", "Naem")
 
