@@ -42,10 +42,12 @@ class ActionCommand(PoolmgrShowOne):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the action's fields; required ones are positional."""
+        every = self.app.parser._option_string_actions
+        taken = parser._option_string_actions | every
         for field in dataclasses.fields(self.plugin.takes):
             option, dest = field.name.replace("_", "-"), _FIELD + field.name
-            # An output option, such as --prefix, may have the same name.
-            if f"--{option}" in parser._option_string_actions:
+            # Another option, such as --prefix, may have the same name.
+            if f"--{option}" in taken:
                 option = f"field-{option}"
             add = partial(parser.add_argument, dest)
             if not is_required(field):
@@ -61,7 +63,10 @@ class ActionCommand(PoolmgrShowOne):
         (outcome,) = self.run_jobs(parsed_args, 1)
         if outcome.error is not None:
             raise outcome.error
-        return self.dict2columns(outcome.answer)
+        answer = outcome.answer
+        # A column that was asked for may be missing in the answer.
+        columns = self.columns if parsed_args.columns else [*answer]
+        return columns, [*map(answer.get, columns)]
 
     def run_jobs(self, given: Namespace, count: int) -> Sequence[Outcome]:
         """Run the action several times.

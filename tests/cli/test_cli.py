@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.environments import plugin_beside, visible
 from tests.jobservers import free_port
 from tests.processes import TIMEOUT, poolmgr
 
@@ -302,3 +306,51 @@ def test_an_unreachable_job_server_is_reported_with_advice(
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"{server}: Connection refused; start gearmand there, or" in line
+
+
+TAG_IT = """
+from dataclasses import dataclass, field
+
+from poolmgr.actions.base import Action, text
+
+@dataclass(frozen=True)
+class Request:
+    name: str = field(metadata=text("name"))
+    version: str = field(default="", metadata=text("version"))
+    help: str = field(default="", metadata=text("help"))
+
+class TagIt(Action[Request]):
+    takes = Request
+    answers = ("tag",)
+
+    def run(self, request, context):
+        return {"tag": request.name + request.version + request.help}
+"""
+
+
+@pytest.fixture
+def tag_it(tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
+    """Return a function that runs an action with optional fields."""
+    folder = plugin_beside(
+        tmp_path, TAG_IT, poolmgr__actions="TAG_IT = stranger:TagIt"
+    )
+    run = partial(poolmgr, "--driver", "fake", "tag-it", **visible(folder))
+    return partial(run, "-f", "json")
+
+
+def test_a_field_may_have_the_name_of_a_global_option(
+    tag_it: Callable[..., CompletedProcess[str]],
+) -> None:
+    done = tag_it("a", "--field-version", "3", "--field-help", "!")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["tag"] == "a3!"
+
+
+def test_a_field_that_the_answer_lacks_is_an_empty_column(
+    tag_it: Callable[..., CompletedProcess[str]],
+) -> None:
+    done = tag_it("a", "-c", "tag", "-c", "version")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"version": None, "tag": "a"}
