@@ -21,7 +21,7 @@ from poolmgr.reaper.inventory import Item
 
 T = TypeVar("T")
 
-#: Columns that tell whose a resource is; lists have them with ``--all``.
+#: Columns that tell whose a resource is; with ``--all`` or ``-c`` only.
 _OWNER = ("Pool", "Ours")
 #: Fields of every resource, of which these are from its mark.
 _OF_MARK = ("pool", "state", "unique", "handle", "made")
@@ -56,7 +56,8 @@ class _List(_InventoryCommand, PoolmgrLister):
 
     def table(self, items: Iterable[Item], given: Namespace) -> Table:
         """Return the resources that pass the filters of all lists."""
-        names = [n for n in self.columns if given.all or n not in _OWNER]
+        every = given.all or given.columns
+        names = [n for n in self.columns if every or n not in _OWNER]
         wanted = [item for item in items if _is_wanted(item, given)]
         return names, [_values(item, names) for item in wanted]
 

@@ -59,7 +59,16 @@ class Status(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Query all servers."""
-        query = _workers if parsed_args.workers else _queues
+        workers = parsed_args.workers
+        query = _workers if workers else _queues
+        columns = _WORKERS if workers else _QUEUES
+        choices = [*map(str.lower, columns)]
+        for name in {*parsed_args.columns}.difference(choices):
+            raise UsageError(
+                f"{name!r} is not a column of the "
+                f"{'workers' if workers else 'queues'}; choose from "
+                f"{', '.join(choices)}"
+            )
         servers, options = self._servers()
         rows: list[Row] = []
         for server in servers:
@@ -68,7 +77,7 @@ class Status(PoolmgrLister):
             except TransportError as error:
                 self.failed, self.empty = True, ""
                 self.app.LOG.error("%s", with_advice(error))
-        return _WORKERS if parsed_args.workers else _QUEUES, rows
+        return columns, rows
 
     def _servers(self) -> tuple[list[Address], ConnectionOptions]:
         gearman = self.configuration.gearman()

@@ -306,6 +306,20 @@ def test_device_list_shows_the_pools_devices(filled: dict[str, str]) -> None:
     }
 
 
+def test_a_list_shows_every_column_that_is_asked_for(
+    filled: dict[str, str],
+) -> None:
+    args = ["list", "-f", "json", "-c", "pool", "-c", "state"]
+
+    device = poolmgr("device", *args, **filled)
+    ip = poolmgr("ip", *args, **filled)
+
+    assert json.loads(device.stdout) == [
+        {"State": "building", "Pool": "libra"}
+    ]
+    assert json.loads(ip.stdout)[0].keys() == {"State", "Pool"}
+
+
 def test_device_list_all_shows_the_pool_and_escapes_names(
     filled: dict[str, str],
 ) -> None:

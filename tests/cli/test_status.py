@@ -74,6 +74,30 @@ def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
     assert str(process.pid) in row["Worker"]
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["-c", "Worker"],
+            "poolmgr: 'worker' is not a column of the queues; choose from "
+            "server, function, waiting, running, workers",
+        ),
+        (
+            ["--workers", "-c", "server", "-c", "waiting"],
+            "poolmgr: 'waiting' is not a column of the workers; choose from "
+            "server, address, worker, functions",
+        ),
+    ],
+)
+def test_a_column_of_the_other_list_is_refused(
+    args: list[str], message: str
+) -> None:
+    done = poolmgr("status", *args)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{message}\n"
+
+
 # -- status --watch ---------------------------------------------------------
 
 
