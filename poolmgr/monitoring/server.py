@@ -61,7 +61,7 @@ class Pages:
 
     :ivar service: the worker
     :ivar statistics: its history
-    :ivar hosts: host names that a request may have, in lower case
+    :ivar hosts: host names of requests, in lower case, without a final dot
     """
 
     service: Service
@@ -219,7 +219,8 @@ def serve(
     statistics.start_at_0(service.manager.actions.names())
     host = settings.address
     names = "localhost", socket.gethostname(), host, *settings.hosts
-    pages = Pages(service, statistics, {name.lower() for name in names})
+    hosts = {name.lower().rstrip(".") for name in names}
+    pages = Pages(service, statistics, hosts)
     host = f"[{host}]" if ":" in host else host
     # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)

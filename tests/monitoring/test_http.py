@@ -34,7 +34,7 @@ def worker(
     with watched(
         [server.address],
         tmp_path_factory.mktemp("watched"),
-        environment={"OS_MONITORING__HOSTS": "lb1.example.net,Other"},
+        environment={"OS_MONITORING__HOSTS": "lb1.example.net,Other,root."},
     ) as worker:
         yield worker
 
@@ -113,6 +113,8 @@ def test_the_query_string_is_ignored(worker: WatchedWorker) -> None:
         "[::1]",
         "localhost:{port}",
         "LOCALHOST",
+        "localhost.",
+        "root.:{port}",
         "lb1.example.net:{port}",
         "other",
         f"{socket.gethostname()}:{{port}}",
