@@ -68,16 +68,16 @@ def test_every_action_and_driver_is_shown(page: Page) -> None:
 
 
 def test_every_error_is_shown_with_its_code(page: Page) -> None:
-    table, classes = page("errors"), page("wire")
+    shown = page("errors")
 
     for name, error in vars(errors).items():
         if isinstance(error, type) and issubclass(error, errors.PoolmgrError):
-            assert f">{error.code}<" in table
-            assert f"poolmgr.errors.{name}" in ids(classes)
+            assert f">{error.code}<" in shown
+            assert f"poolmgr.errors.{name}" in ids(shown)
 
 
 def test_every_public_name_is_shown(page: Page) -> None:
-    shown = page("library") + page("plugins") + page("wire")
+    shown = page("library") + page("plugins") + page("errors")
     # Under its defining module or its public name.
     last = {each.rpartition(".")[2] for each in ids(shown)}
 
