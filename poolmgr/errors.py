@@ -47,7 +47,8 @@ class UnknownAction(RequestError):
 
     def __init__(self, action: str, known: Sequence[str] = ()) -> None:
         hint = f"; known are {', '.join(known)}" if known else ""
-        super().__init__(f"unknown action {action}{hint}")
+        what = f"unknown action {action}" if action else "'action' is missing"
+        super().__init__(f"{what}{hint}")
 
 
 class InvalidField(RequestError):

@@ -33,17 +33,13 @@ def _blocking(
     return call
 
 
-def require_other_thread(loop: asyncio.AbstractEventLoop) -> None:
+def require_other_thread() -> None:
     """Raise on the thread of a loop, which would wait for itself for ever.
 
-    :raises PoolmgrError: this is the loop's thread
+    :raises PoolmgrError: this is a :class:`LoopThread`
     """
-    with suppress(RuntimeError):  # no loop runs on this thread
-        if asyncio.get_running_loop() is loop:
-            raise PoolmgrError(
-                "a callback on the event loop cannot wait for the loop: "
-                "use submit(), or start a thread"
-            )
+    if isinstance(threading.current_thread(), LoopThread):
+        raise PoolmgrError("cannot wait on the event loop: start a thread")
 
 
 class BlockingCloud:
@@ -56,6 +52,7 @@ class BlockingCloud:
     :param timeout: time limit for each call in seconds; None: no limit
     :ivar cloud: the cloud
     :ivar loop: the loop
+    :ivar driver: the cloud's driver
     """
 
     def __init__(
@@ -65,6 +62,7 @@ class BlockingCloud:
         timeout: float | None = None,
     ) -> None:
         self.cloud, self.loop, self._timeout = cloud, loop, timeout
+        self.driver = cloud.driver
         self._running: set[asyncio.Task[Any]] = set()
         self._interruption: PoolmgrError | None = None
 
@@ -91,13 +89,13 @@ class BlockingCloud:
         :raises DeadlineExceeded: it took longer than the timeout
         :raises PoolmgrError: the error of the coroutine, or the last one that
             was retried before the timeout
-        :raises PoolmgrError: this is the loop's own thread
+        :raises PoolmgrError: called by a callback on the loop
         :raises Closed: the cloud is closed
         :raises Forked: the driver was created before a fork
         """
         try:
-            self.cloud.driver.require_own_process()
-            require_other_thread(self.loop)
+            self.driver.require_own_process()
+            require_other_thread()
             if self.cloud.calls.closed:
                 raise Closed
             # The coroutine runs in this thread's context.
@@ -128,11 +126,6 @@ class BlockingCloud:
             self._running.discard(task)
 
     # -- the cloud ----------------------------------------------------------
-
-    @property
-    def driver(self) -> Driver:
-        """The cloud's driver."""
-        return self.cloud.driver
 
     @property
     def image(self) -> str:

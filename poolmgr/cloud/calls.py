@@ -51,6 +51,7 @@ class Calls:
     :ivar pace: how long to wait
     :ivar circuits: the circuit breakers
     :ivar tasks: the tasks of :meth:`own` that have not ended
+    :ivar loop: the loop of the last call, or None
     :ivar closed: whether no more calls are started
     """
 
@@ -73,7 +74,7 @@ class Calls:
         most, urgent = limits.calls_at_once, limits.calls_at_once // 4
         self._slots = asyncio.Semaphore(most)
         self._build_slots = asyncio.Semaphore(max(1, most - urgent))
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._in_flight: set[DriverCall[Any]] = set()
         self._returned_at = -math.inf
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -141,7 +142,7 @@ class Calls:
         :raises CloudError: the cloud refuses
         :raises PluginFailed: the driver has a bug
         """
-        self._loop = loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         context = current() or RequestContext()
         pauses = backoff(*self.pace.retry)
         while True:
@@ -285,7 +286,7 @@ class Calls:
     def _report(self, call: CloudCall) -> None:
         """See ``Driver.report_call``; called on any thread."""
         self._driver_reports = True
-        if self._loop is not None:
+        if self.loop is not None:
             observe = self._observer.cloud_called
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(tell, observe, call)
+                self.loop.call_soon_threadsafe(tell, observe, call)

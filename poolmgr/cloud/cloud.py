@@ -83,6 +83,8 @@ class Cloud(Devices):
         :raises CloudError: the cloud refuses
         :raises PluginFailed: the driver has no such method, or a bug
         """
+        if not hasattr(self.driver, method):
+            raise errors.PluginFailed(f"this driver has no {method}")
         verb: Verb[Any] = Verb(method, "changing compute", Any)
         return await self.calls.ask(verb, *args)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.errors import CloudUnavailable, DeadlineExceeded, PoolmgrError
+from poolmgr import errors
 from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def backoff(first: float, longest: float) -> Iterator[float]:
         pause = min(pause * 2, longest)
 
 
-def retry_after(error: PoolmgrError) -> float:
+def retry_after(error: errors.PoolmgrError) -> float:
     """Return the seconds that the cloud asks to wait, an hour at most.
 
     A driver's value that is not a positive number counts as 0.
@@ -69,7 +69,9 @@ def retry_after(error: PoolmgrError) -> float:
     return min(pause, _LONGEST_RETRY_AFTER) if is_number and pause > 0 else 0.0
 
 
-async def pause_before_retry(error: CloudUnavailable, pause: float) -> None:
+async def pause_before_retry(
+    error: errors.CloudUnavailable, pause: float
+) -> None:
     """Sleep before a retry, or raise if the deadline is earlier.
 
     :param error: the failure
@@ -113,10 +115,10 @@ async def time_limit(
     try:
         async with asyncio.timeout(seconds) as limit:
             yield
-    except TimeoutError:
+    except (TimeoutError, errors.Stopped):  # a thread is stopped by an error
         if not limit.expired():
             raise
-        late = DeadlineExceeded(context.doing or doing, seconds)
+        late = errors.DeadlineExceeded(context.doing or doing, seconds)
         raise context.trouble or late from None
     finally:
         context.trouble = trouble

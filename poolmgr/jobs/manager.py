@@ -11,11 +11,7 @@ from poolmgr.actions.context import AskJobServer
 from poolmgr.cloud import Cloud, Pace
 from poolmgr.cloud.pool import run_on_thread
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.verbs import (
-    close_driver,
-    driver_plugins,
-    make_driver,
-)
+from poolmgr.drivers.verbs import close_driver, driver_plugins, make_driver
 from poolmgr.errors import Closed, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
@@ -70,6 +66,8 @@ class AsyncPoolManager:
         if isinstance(driver, str):
             driver = make_driver(driver_plugins().load(driver))
         if not isinstance(driver, Cloud):
+            if not isinstance(driver, Driver):
+                raise TypeError(f"no driver object or name: {driver!r}")
             driver.require_own_process()
             driver = Cloud(
                 driver,
@@ -134,6 +132,9 @@ class AsyncPoolManager:
         :returns: the delivery; its future has the outcome
         """
         asked = JobRequest.parse(message, self.actions, self.settings)
+        loop = self.cloud.calls.loop
+        if loop not in (None, asyncio.get_running_loop()):
+            raise PoolmgrError("create a pool manager for each event loop")
         job = job or Job.by_hand()
         new = JobRun(asked, job, self.cloud, self._end, self.delivered_before)
         run = self._runs.get(new.key)
@@ -197,8 +198,7 @@ class AsyncPoolManager:
         self.cloud.close()
         if self._owns_driver:
             seconds = self.cloud.calls.pace.close
-            close = partial(close_driver, self.driver, seconds)
-            await run_on_thread(close)
+            await run_on_thread(partial(close_driver, self.driver, seconds))
 
     def _end(self, run: JobRun, outcome: Outcome) -> None:
         if self._runs.get(run.key) is run:

@@ -219,9 +219,9 @@ class PoolManager:
             self.driver.require_own_process()
         except Forked:
             return
+        require_other_thread()
         with self._lock:
             thread = self._start()
-            require_other_thread(thread.loop)
             if self._closing is None:
                 self._closing = asyncio.run_coroutine_threadsafe(
                     self._manager.close(), thread.loop
@@ -233,8 +233,7 @@ class PoolManager:
 
     def _outcome(self, message: object, job: Job | None = None) -> Outcome:
         """Run a job and wait for its outcome."""
-        if self._thread is not None:
-            require_other_thread(self._thread.loop)
+        require_other_thread()
         return self.submit(message, job).future.result()
 
     def _call(self, function: Callable[[], T]) -> T:

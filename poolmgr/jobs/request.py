@@ -140,7 +140,7 @@ def _find(name: object, actions: Registry[Action[Any]]) -> type[Action[Any]]:
     :raises UnknownAction: there is none
     """
     if not isinstance(name, str):
-        raise errors.UnknownAction(message_of(name), actions.names())
+        raise errors.UnknownAction(message_of(name or ""), actions.names())
     try:
         return actions.load(name)
     except errors.PluginNotFound:

@@ -203,9 +203,8 @@ class JobRun:
         self.trace.end = self._loop.time() + seconds
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(
-            seconds + CLEANUP_GRACE, self._give_up
-        )
+        seconds += CLEANUP_GRACE
+        self._timer = self._loop.call_later(seconds, self._give_up)
         self._task.cancel()
 
     def cancel_delivery(self, delivery: Delivery) -> bool:

@@ -11,7 +11,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -232,6 +232,20 @@ def test_a_closed_manager_leaves_no_thread() -> None:
     until(lambda: threading.active_count() <= threads)
 
 
+@pytest.mark.parametrize("given", [FakeCloud, 5, None])
+def test_what_is_no_driver_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="no driver object or name: "):
+        PoolManager(given)
+
+
+def test_an_async_manager_is_refused_on_a_second_loop() -> None:
+    manager = AsyncPoolManager("fake")
+    asyncio.run(manager.execute("BUILD_IP"))
+
+    with pytest.raises(errors.PoolmgrError, match="for each event loop"):
+        asyncio.run(manager.execute("BUILD_IP"))
+
+
 def test_closing_a_manager_leaves_its_given_driver_open() -> None:
     cloud = FakeCloud()
 
@@ -341,5 +355,5 @@ def test_a_callback_that_waits_for_its_manager_raises(use: str) -> None:
     with PoolManager("fake", observer=observer) as manager:
         manager.submit({"action": "BUILD_IP"})
 
-        assert "use submit()" in str(observer.raised.result(SOON))
+        assert "start a thread" in str(observer.raised.result(SOON))
         assert manager.running() == []

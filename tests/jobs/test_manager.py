@@ -112,6 +112,17 @@ def test_an_unknown_action_gets_a_fail_with_the_fields_of_the_message(
         assert manager.run({"x": 1}) == {"x": 1, "response": "FAIL"}
 
 
+@pytest.mark.parametrize("message", [{}, {"action": None}])
+def test_the_error_of_a_message_without_an_action_says_so(
+    message: Mapping[str, object],
+) -> None:
+    with PoolManager("fake", PoolSettings(explain_failures=True)) as manager:
+        error = error_of(manager.run(message))
+
+    assert error["code"] == "unknown_action"
+    assert error["message"].startswith("'action' is missing; known are")
+
+
 def test_the_case_of_an_action_is_ignored_and_returned_as_sent() -> None:
     with PoolManager("fake") as manager:
         answer = manager.run(
@@ -713,6 +724,24 @@ def test_an_action_sees_that_its_job_is_abandoned(
     # The future still ends, for those who count the running jobs.
     assert submission.future.result(60.0).answer["response"] == "PASS"
     assert gate.abandoned == [True]
+
+
+def test_the_log_says_that_a_blocking_undo_took_too_long(
+    make_manager: Callable[..., PoolManager],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def undo(_self: object, _answer: object, context: BlockingContext) -> None:
+        context.sleep(3600.0)
+
+    monkeypatch.setattr("poolmgr.jobs.run._FOLLOW_UP_TIME", 0.1)
+    manager = make_manager(action_from(lambda _context: {}, undo=undo))
+    delivery = manager.submit({"action": "ACT"})
+    delivery.future.result(60.0)
+    delivery.undo()
+    manager.close()
+
+    assert "undo failed: undo: not done within 0.1 s" in caplog.text
 
 
 each_build = pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
