@@ -37,11 +37,13 @@ class Status(PoolmgrLister):
         what.add_argument("--watch", action="store_true", help=watch)
         every = "time between two updates of --watch (default: 2)"
         add, name = parser.add_argument, "SECONDS"
-        add("--interval", type=seconds, default=2.0, metavar=name, help=every)
+        add("--interval", type=seconds, metavar=name, help=every)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print the table, or show the view of ``--watch``."""
         if not parsed_args.watch:
+            if parsed_args.interval:
+                raise UsageError("--interval needs --watch")
             return super().run(parsed_args)
         if parsed_args.formatter != "table" or parsed_args.columns:
             raise UsageError("--watch cannot be used with -f or -c")
@@ -49,7 +51,7 @@ class Status(PoolmgrLister):
 
         out = self.app.stdout
         assert isinstance(out, Stream)  # noqa: S101 - main() has replaced it
-        view = watch(out, *self._servers(), parsed_args.interval)
+        view = watch(out, *self._servers(), parsed_args.interval or 2.0)
         try:
             self.app.interruption.run(view)
         except Interrupted as interrupted:

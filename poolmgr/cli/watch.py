@@ -9,6 +9,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console, Group, RenderableType
@@ -21,9 +22,12 @@ from poolmgr.errors import TransportError
 from poolmgr.gearman.admin import FunctionStatus, status
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.text import format_duration, one_line
+from poolmgr.worker.signals import Interrupted
 
 #: Width of the view in a pipe or a file.
 _PLAIN_WIDTH = 120
+#: Seconds that a job server has for its answer, even if the interval is less.
+_LEAST_TIMEOUT = 2.0
 
 
 async def watch(
@@ -34,11 +38,15 @@ async def watch(
 ) -> None:
     """Show the queues of the job servers until cancelled.
 
-    On a terminal the view is refreshed in place, and ``q`` sends SIGINT;
-    otherwise one view is printed after the other.
+    On a terminal the view is refreshed in place, and ``q`` ends it like
+    SIGINT; otherwise one view is printed after the other.
 
     :param interval: seconds between two views
+    :raises Interrupted: ``q`` was typed
     """
+    # The other servers must not wait long for one that does not answer.
+    limit = min(options.connect_timeout, max(interval, _LEAST_TIMEOUT))
+    options = replace(options, connect_timeout=limit)
     servers = [_Server(each, options) for each in addresses]
     loop, on_screen = asyncio.get_running_loop(), out.is_terminal()
     console = Console(file=out.raw, width=None if on_screen else _PLAIN_WIDTH)
@@ -50,7 +58,11 @@ async def watch(
             if live:
                 live.refresh()
             else:
-                console.print(view(), "")
+                # On a broken pipe, the console would end the process.
+                with console.capture() as printed:
+                    console.print(view(), "")
+                out.write(printed.get())
+                out.flush()
             await asyncio.sleep(started + interval - loop.time())
 
 
@@ -116,7 +128,7 @@ class _Server:
 
 
 def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
-    """Return the whole view: a line of totals, and all servers."""
+    """Return the whole view: totals, and all servers, those down first."""
     down = sum(bool(server.down_since) for server in servers)
     functions = [f for server in servers for f in server.functions]
     running = sum(function.running for function in functions)
@@ -126,7 +138,8 @@ def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
         f"{_clock(time.time())} {down_text}{waiting} waiting, {running} "
         f"running (every {interval:g}s)"
     )
-    return Group(_line(totals, "bold"), *servers)
+    shown = sorted(servers, key=lambda server: not server.down_since)
+    return Group(_line(totals, "bold"), *shown)
 
 
 def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
@@ -134,7 +147,7 @@ def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
     if not typed:  # end of file
         loop.remove_reader(0)
     if b"q" in typed:
-        signal.raise_signal(signal.SIGINT)
+        raise Interrupted(signal.SIGINT)  # the signal itself may be ignored
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from tests.batches import FUNCTION, queue
 from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
+from tests.peers import is_silent, peer
 from tests.polling import until
 from tests.processes import TIMEOUT, poolmgr, worker
 from tests.terminals import Terminal, terminal
@@ -214,9 +215,51 @@ def test_a_pipe_gets_a_table_at_each_interval(tmp_path: Path) -> None:
     assert "\x1b" not in text
 
 
+def test_a_closed_pipe_ends_the_view_without_a_message() -> None:
+    with builtin() as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "poolmgr", *watching(server)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            _out, err = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+            process.wait()
+
+    assert (process.returncode, err) == (141, b"")
+
+
+def test_q_ends_the_view_if_sigint_is_ignored() -> None:
+    # As it is for a command that a script starts in the background.
+    ignoring = ("sh", "-c", 'trap "" INT; exec "$0" -m poolmgr "$@"')
+    with builtin() as server:
+        args = watching(server)
+        command = (*ignoring, sys.executable)
+        with terminal(*args, command=command) as shown:
+            shown.wait_for(lambda: str(server.address) in shown.text)
+            shown.type("q")
+
+            assert shown.exit_code() == 0
+            assert shown.modes == shown.first_modes
+            assert b"Traceback" not in shown.raw
+
+
+def test_a_silent_server_delays_the_others_by_2_seconds() -> None:
+    with peer(is_silent) as silent, builtin() as server:
+        args = ["--gearman-server", str(silent.address), *watching(server)]
+        with terminal(*args) as shown:
+            shown.wait_for(lambda: "no answer within 2 s" in shown.text)
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (["--interval", "1"], "--interval needs --watch"),
         (["--watch", "-f", "json"], "--watch cannot be used"),
         (["--watch", "-c", "Server"], "--watch cannot be used"),
         (["--watch", "--workers"], "not allowed with"),
@@ -224,7 +267,7 @@ def test_a_pipe_gets_a_table_at_each_interval(tmp_path: Path) -> None:
         (["--watch", "--interval", "nan"], "must be more than 0"),
     ],
 )
-def test_options_that_exclude_watch_are_refused(
+def test_options_that_do_not_go_together_are_refused(
     args: list[str], words: str
 ) -> None:
     done = poolmgr("status", *args)
@@ -244,12 +287,12 @@ def test_a_small_window_shows_the_most_important_lines() -> None:
 
             first, *rest = shown.lines
             assert re.match(r"\S+ 1 of 2 down, 3 wait", first)
-            assert rest[0] == str(one.address)
+            assert rest[0].startswith(f"{two.address} DOWN")
+            assert "Connection refused" in rest[1]
+            assert rest[2] == str(one.address)
             numbers = ["Wait", "Run", "Workers", "+/s"]
-            assert rest[1].split()[-4:] == numbers
-            assert re.match(r"libra\S* +3 +0 +0", rest[2])
-            assert rest[3].startswith(f"{two.address} DOWN")
-            assert len(rest) == 5
+            assert rest[3].split()[-4:] == numbers
+            assert re.match(r"libra\S* +3 +0 +0", rest[4])
 
 
 def test_a_long_name_of_wide_characters_does_not_hide_the_numbers(
