@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from tests.docs.steps import Step
+
 ROOT = "needs root, and would change this machine"
-CLIENT = "OpenStack's own client, which the tests do not install"
 ENVIRONMENT = "would change the environment that the tests run in"
-ENGINE = "no container engine takes part in the tests"
 LONG = "runs for minutes, and CI or a release does so"
 _AS_ROOT = (
     *("apt-get install", "cp etc/systemd/", "cp own.conf", "install -m"),
@@ -16,11 +16,11 @@ _AS_ROOT = (
 #: is available.
 EXCUSED: Mapping[str, str] = {
     **dict.fromkeys(_AS_ROOT, ROOT),
-    "openstack ": CLIENT,
+    "openstack ": "the tests do not install OpenStack's own client",
     "pip install": ENVIRONMENT
     + "; tests/docs/test_tutorial.py does so in another",
     "python3 -m venv": ENVIRONMENT,
-    "podman ": ENGINE,
+    "podman ": "no container engine takes part in the tests",
     "sphinx-build -b man": "docs/test_manual.py builds it",
     "python -m pytest": "docs/test_tutorial.py runs the tests of the example",
     "./dev ": "sets up an environment of its own, or a cloud",
@@ -33,14 +33,10 @@ EXCUSED: Mapping[str, str] = {
 OF_THEIR_OWN = ("tls.rst", "tutorial.rst")
 
 
-def excuse(words: list[str], command: str) -> str | None:
-    """Return why a command is not run, or None if it is.
-
-    :param words: the words of a simple command in it
-    """
+def excuse(step: Step) -> str | None:
+    """Return why a command is not run, or None if it is."""
+    starts = [step.command, *(f"{' '.join(words)} " for words in step.simple)]
     for start, reason in EXCUSED.items():
-        if f"{' '.join(words)} ".startswith(start):
-            return reason
-        if command.startswith(start):
+        if any(each.startswith(start) for each in starts):
             return reason
     return None

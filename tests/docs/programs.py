@@ -48,15 +48,12 @@ def _of_module(module: str, arguments: Sequence[str]) -> str | None:
 
 @cache
 def _help_of(module: str) -> str:
-    done = subprocess.run(
+    return subprocess.check_output(
         [sys.executable, "-m", module, "--help"],
-        capture_output=True,
         text=True,
         timeout=300,
         cwd=ROOT,
-        check=False,
     )
-    return done.stdout if done.returncode == 0 else ""
 
 
 def problem(line: str) -> str | None:

@@ -46,7 +46,7 @@ class Session:
                 named = re.findall(r"``([\w-]+\.conf)``", step.before)
                 if step.language == "ini" and named:
                     self._stage.write(named[-1], step.text)
-            elif not any(excuse(words, step.command) for words in step.simple):
+            elif excuse(step) is None:
                 self.type(step)
 
     def type(self, step: Step) -> None:
@@ -104,10 +104,9 @@ class Session:
             process.send_signal(signal.SIGTERM)
             code = process.wait(TIMEOUT)
             ended_well = code in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-            assert ended_well, f"{step}: it ended with {code}: {text()}"
-
-        def text() -> str:
-            return log.read_text()
+            assert ended_well, (
+                f"{step}: it ended with {code}: {log.read_text()}"
+            )
 
         self._stage.stack.callback(process.kill)
         self._stage.stack.callback(end)
@@ -115,12 +114,15 @@ class Session:
         lines = 0 if port else step.shown.count("\n") + 1
         until(
             lambda: (
-                (sign in text() and text().count("\n") >= lines)
+                (
+                    sign in log.read_text()
+                    and log.read_text().count("\n") >= lines
+                )
                 or process.poll() is not None
             ),
             TIMEOUT,
         )
-        return text()
+        return log.read_text()
 
     def _real(self, command: str) -> str:
         """Return a command with real names in place of the page's."""

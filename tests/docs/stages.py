@@ -66,17 +66,13 @@ def marked(unique: str, age: float, handle: str = "") -> Mark:
 
 ATTACHED = "libra-5a0bb6c5-4ef6-4b06-9f3d-1d0c4c1ddaf3"
 HANDED_OVER = marked("a0c1d7e2", 5 * DAY, "H:lb1:71").handed_over()
+NEW = marked("b7e44c19", 192.0)
 #: Name, age, whether it still boots, and mark.
 DEVICES = (
     ("billing-db", 200 * DAY, False, None),
     ("libra-eaf1fef0-1584-11e3-b42b-02163e192df9", 40 * DAY, False, None),
     (ATTACHED, 5 * DAY + 2 * HOUR + 60, False, HANDED_OVER),
-    (
-        "libra-0c7d9a52-94a5-4bd0-8b43-7f1b2f4f8d10",
-        192.0,
-        True,
-        marked("b7e44c19", 192.0),
-    ),
+    ("libra-0c7d9a52-94a5-4bd0-8b43-7f1b2f4f8d10", 192.0, True, NEW),
 )
 #: Age, and the device it is attached to.
 IPS = ((5 * DAY + HOUR + 60, ATTACHED), (3 * HOUR, ""))

@@ -21,10 +21,10 @@ from tests.docs.plain import like, loose
 from tests.docs.stage import SCENES, Stage
 from tests.docs.steps import is_shell
 from tests.monitoring.promtool import promtool
-from tests.trouble import building, devices, serving, texts
+from tests.trouble import building, devices, serving
 
 #: The modules with scenes.
-MODULES = (building, devices, serving, texts)
+MODULES = (building, devices, serving)
 PAGE = (SOURCE / "trouble.rst").read_text()
 #: The messages in the definition lists of the page on troubleshooting.
 MESSAGES = [

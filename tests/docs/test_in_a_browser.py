@@ -48,16 +48,9 @@ measure();
 """
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the documentation as HTML."""
-    return built("html", tmp_path_factory.mktemp("site"))
-
-
 @pytest.mark.browser
-def test_no_page_scrolls_sideways_on_a_phone(
-    site: Path, tmp_path: Path
-) -> None:
+def test_no_page_scrolls_sideways_on_a_phone(tmp_path: Path) -> None:
+    site = built("html", tmp_path)
     names = sorted(path.name for path in site.glob("*.html"))
     page = MEASURE % {"width": WIDTH, "names": json.dumps(names)}
     (site / "measure.html").write_text(page)

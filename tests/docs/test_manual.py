@@ -38,11 +38,6 @@ def test_every_command_and_option_is_documented(page: Path) -> None:
         assert option in text
     assert "SUPPRESS" not in text
     assert "%(" not in text
-
-
-def test_it_has_the_sections_of_a_manual_page(page: Path) -> None:
-    text = page.read_text()
-
     sections = re.findall(r'^\.SH "?(.+?)"?$', text, re.MULTILINE)
     assert sections[:3] == ["NAME", "SYNOPSIS", "OPTIONS"]
     assert {"EXIT CODES", "ENVIRONMENT", "FILES"} <= {*sections}

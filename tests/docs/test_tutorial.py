@@ -22,10 +22,6 @@ FILES = {
     for block in blocks_of(PAGE, INCLUDE)
     if "caption" in block.options
 }
-#: Files that a build or test run leaves in the sources.
-LEFTOVERS = shutil.ignore_patterns(
-    "__pycache__", ".*", "*.egg-info", "build", "doc"
-)
 
 
 def typed() -> Iterator[str]:
@@ -53,8 +49,10 @@ def test_the_tutorial_shows_the_complete_package() -> None:
 
 @pytest.mark.packages
 def test_the_tutorial_works_as_typed(tmp_path: Path) -> None:
-    # The page assumes poolmgr's sources there.
-    shutil.copytree(ROOT, tmp_path / "src" / "poolmgr", ignore=LEFTOVERS)
+    # The page assumes poolmgr's sources there, without what tests leave.
+    leftovers = ("__pycache__", ".*", "*.egg-info", "build", "doc")
+    ignored = shutil.ignore_patterns(*leftovers)
+    shutil.copytree(ROOT, tmp_path / "src" / "poolmgr", ignore=ignored)
 
     done = subprocess.run(
         ["bash", "-c", "\n".join(["set -eu", "cd", *typed()])],

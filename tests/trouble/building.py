@@ -127,3 +127,8 @@ def too_many_calls(stage: Stage) -> str:
     stage.cloud().fault(Fault(service="network", status=429, times=None))
     stage.configure("[poolmgr]\nshort_timeout = 3\n")
     return stage.run("build-ip")
+
+
+@scene("request")
+def demonstration(stage: Stage) -> str:
+    return stage.run("demo")

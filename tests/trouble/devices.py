@@ -1,8 +1,9 @@
-"""Devices and addresses in a wrong state."""
+"""Devices and addresses, mostly in a wrong state."""
 
 import sqlite3
 from contextlib import closing
 
+from poolmgr import PoolManager
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
@@ -130,3 +131,12 @@ def reap_unasked(stage: Stage) -> str:
     left_for_hours(stage)
     stage.dead_job_server()
     return stage.run("reap", "--dry-run")
+
+
+@scene("poolmgr pool=")
+def description(stage: Stage) -> str:
+    cloud = stage.cloud()
+    with nova_on(cloud) as driver, PoolManager(driver) as manager:
+        manager.execute("BUILD_IP")
+    (ip,) = cloud.floating_ips
+    return str(ip["description"])

@@ -11,6 +11,7 @@ from tests.batches import BUILD, running, submit
 from tests.docs.stage import Stage, scene
 from tests.environments import install_beside, visible
 from tests.monitoring.watched import get
+from tests.notify_sockets import notify_socket
 from tests.nova.config_folders import changed_token
 from tests.peers import black_hole
 from tests.polling import until
@@ -216,3 +217,30 @@ def other_name(stage: Stage) -> str:
     (line,) = (x for x in pages(stage, 0) if "status page" in x)
     port = int(line.rstrip("/\n").rpartition(":")[2])
     return get(port, Host="worker-1.example.com:9473").body
+
+
+@scene("Status:")
+def status_for_systemd(stage: Stage) -> str:
+    stage.fake()
+    stage.use(*(stage.job_server().address for _ in range(2)))
+    with notify_socket(stage.folder) as manager:
+        stage.worker(NOTIFY_SOCKET=manager.name)
+        messages = manager.wait_for("2 of 2 job servers")
+    (status,) = (s for s in messages[-1] if s.startswith("STATUS="))
+    return f'Status: "{status.removeprefix("STATUS=")}"'
+
+
+@scene("== running jobs")
+def report(stage: Stage) -> str:
+    stage.fake("[worker]\nlong_jobs = 2\n", boot_time=3600)
+    process, server = stage.working()
+    submit(server, *[BUILD] * 3)
+    until(lambda: running(server) == 3)
+
+    def waits_for_the_boot() -> bool:
+        process.signal(signal.SIGUSR2)
+        process.wait_for("end of the state report")
+        return any("to boot" in line for line in process.lines)
+
+    until(waits_for_the_boot)
+    return "".join(process.lines)
