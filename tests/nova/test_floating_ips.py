@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -153,6 +154,21 @@ def test_the_configured_external_network_is_used(
     pool.build_ip()
 
     assert pool.only_ip()["floating_network_id"] == pool.cloud.ids["b"]
+
+
+def test_build_ip_is_repeated_if_its_external_network_was_replaced(
+    pool: Pool,
+) -> None:
+    def as_before(answer: dict[str, Any]) -> dict[str, Any]:
+        replaced = [{**n, "id": str(uuid4())} for n in answer["networks"]]
+        return {**answer, "networks": replaced}
+
+    pool.fault(Fault("GET", "/networks", change=as_before))
+
+    pool.build_ip()
+
+    assert pool.posts(IPS) == 2
+    assert pool.only_ip()["floating_network_id"] == pool.cloud.ids["public"]
 
 
 def test_the_only_external_network_is_the_default(pools: Pools) -> None:
