@@ -219,8 +219,7 @@ def serve(
     statistics.start_at_0(service.manager.actions.names())
     host = settings.address
     names = "localhost", socket.gethostname(), host, *settings.hosts
-    hosts = {name.lower().rstrip(".") for name in names}
-    pages = Pages(service, statistics, hosts)
+    pages = Pages(service, statistics, {n.lower().rstrip(".") for n in names})
     host = f"[{host}]" if ":" in host else host
     # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)
