@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import Age, PoolmgrLister, Row, Table
-from poolmgr.cli.usage import duration, positive
+from poolmgr.cli.usage import UsageError, duration, positive
 from poolmgr.cloud import open_cloud
 from poolmgr.jobs.request import longest_job
 from poolmgr.reaper.reaper import Finding, InFlight, Reaper
@@ -20,9 +20,9 @@ class Reap(PoolmgrLister):
     An orphan carries this pool's mark, was never handed over to a client, is
     older than any job may run, and no job server knows its job. It must be
     found twice, --pause apart. Nothing without this pool's mark is touched.
-    On a terminal, asks before deleting.
+    Asks before deleting if standard input is a terminal.
 
-    The exit code is 1 if something was not deleted.
+    The exit code is 1 if a deletion failed, or if the answer was no.
     """
 
     columns = (
@@ -81,15 +81,23 @@ class Reap(PoolmgrLister):
         return self.columns, [_row(each) for each in found]
 
     def _confirms(self, orphans: Sequence[Finding]) -> bool:
-        """Return whether to delete orphans; ask for it on a terminal."""
-        err = self.app.stderr
-        if not (sys.stdin.isatty() and err.isatty()):
+        """Return whether to delete orphans; ask a person at a terminal."""
+        if not sys.stdin.isatty():
             return True
+        err, out = self.app.stderr, self.app.stdout
+        shown, typed = err if err.isatty() else out, ""
+        if not shown.isatty():
+            raise UsageError("the question cannot be seen: reap needs --yes")
         for each in orphans:
-            err.write(f"{each}: {one_line(each.reason)}\n")
-        err.write(f"Delete these ({len(orphans)})? [y/N] ")
-        err.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+            shown.write(f"{each}: {one_line(each.reason)}\n")
+        shown.write(f"Delete these ({len(orphans)})? [y/N] ")
+        shown.flush()
+        try:
+            typed = sys.stdin.readline()
+        finally:
+            if not typed:  # Ctrl-C or Ctrl-D
+                shown.write("\n")
+        return typed.strip().lower() in ("y", "yes")
 
 
 def _row(found: Finding) -> Row:

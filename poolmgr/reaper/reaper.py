@@ -256,10 +256,7 @@ def judge(
     """
     resource = item.resource
     job = mark.unique or mark.handle or "without a name"
-    reason = (
-        f"job {job} was never answered, and no worker or job server has it"
-    )
-    found = Finding(item, mark, "unowned", reason)
+    found = Finding(item, mark, "unowned", f"job {job} was never answered")
     if isinstance(resource, FloatingIP) and resource.goes_with is not None:
         if resource.goes_with in devices or resource.device_id is not None:
             return None

@@ -1,6 +1,7 @@
 """Tests of the command ``poolmgr reap``."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,7 @@ def test_a_dry_run_lists_orphans_with_reasons(
     device, ip = json.loads(done.stdout)
     assert (device["Kind"], device["Name"]) == ("device", "libra-left")
     assert (device["Verdict"], device["Job"]) == ("unowned", "unique-1")
-    assert device["Reason"] == (
-        "job unique-1 was never answered, and no worker or job server has it"
-    )
+    assert device["Reason"] == "job unique-1 was never answered"
     assert device["Age"] >= 7200
     assert (ip["Kind"], ip["Verdict"]) == ("floating IP", "unowned")
     assert set(fake_devices(state)) == {"libra-left", "libra-own"}
@@ -100,6 +99,50 @@ def test_reap_asks_for_confirmation_on_a_terminal(
         assert screen.exit_code() == code
         assert ("nothing was deleted" in screen.text) == bool(code)
     assert set(fake_devices(state)) == left
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "code"),
+    [
+        ("2>{0}", "Delete these (2)?", 1),
+        (">{0}", "Delete these (2)?", 1),
+        (">{0} 2>&1", "", 2),
+    ],
+)
+def test_reap_with_redirected_output_does_not_delete_without_asking(
+    state: Path,
+    options: list[str],
+    tmp_path: Path,
+    files: str,
+    words: str,
+    code: int,
+) -> None:
+    options += ["reap", "--without-job-servers", "--pause", "0"]
+    log = tmp_path / "log"
+    shell = f'exec "$0" -m poolmgr "$@" {files.format(log)}'
+    command = ("sh", "-c", shell, sys.executable)
+    with terminal(*options, command=command, columns=160) as screen:
+        screen.wait_for(lambda: words in screen.text)
+        if words:
+            screen.type("\r")
+        assert screen.exit_code() == code
+
+    assert set(fake_devices(state)) == {"libra-left", "libra-own"}
+    assert ("needs --yes" in log.read_text()) == (code == 2)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x03", 130), ("\x04", 1)])
+def test_a_question_without_an_answer_ends_its_line(
+    state: Path, options: list[str], typed: str, code: int
+) -> None:
+    options += ["reap", "--without-job-servers", "--pause", "0"]
+    with terminal(*options, columns=160) as screen:
+        screen.wait_for(lambda: "Delete these (2)?" in screen.text)
+        screen.type(typed)
+        assert screen.exit_code() == code
+
+        assert any(line.startswith("poolmgr: ") for line in screen.lines)
+    assert set(fake_devices(state)) == {"libra-left", "libra-own"}
 
 
 def test_reap_does_not_ask_with_yes(state: Path, options: list[str]) -> None:

@@ -112,7 +112,7 @@ def port_closed(stage: Stage) -> str:
     return stage.run("assign-ip", ip_of(stage), device_of(stage))
 
 
-@scene("job 9a1c was never answered, and no worker or job server has it")
+@scene("job 9a1c was never answered")
 def left_behind(stage: Stage) -> str:
     left_for_hours(stage)
     stage.job_server()
