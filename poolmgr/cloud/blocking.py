@@ -180,6 +180,10 @@ class LoopThread(threading.Thread):
         self._running.set_result(asyncio.get_running_loop())
         await self._end.wait()
 
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
     def close(self, timeout: float) -> None:
         """Cancel what still runs on the loop, and end the thread.
 

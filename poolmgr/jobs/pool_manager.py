@@ -223,9 +223,7 @@ class PoolManager:
         with self._lock:
             thread = self._start()
             if self._closing is None:
-                self._closing = asyncio.run_coroutine_threadsafe(
-                    self._manager.close(), thread.loop
-                )
+                self._closing = thread.submit(self._manager.close())
         self._closing.result()
         # An action that does not end keeps the loop, in the background.
         if self._manager.is_idle:
@@ -254,8 +252,7 @@ class PoolManager:
         with self._lock:
             if self._closing is not None:
                 raise Closed
-            loop = self._start().loop
-            called = asyncio.run_coroutine_threadsafe(call(), loop)
+            called = self._start().submit(call())
         return called.result()
 
     def _start(self) -> LoopThread:
