@@ -61,16 +61,12 @@ class Status(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Query all servers."""
-        workers = parsed_args.workers
-        query = _workers if workers else _queues
-        columns = _WORKERS if workers else _QUEUES
-        choices = [*map(str.lower, columns)]
-        for name in {*parsed_args.columns}.difference(choices):
-            raise UsageError(
-                f"{name!r} is not a column of the "
-                f"{'workers' if workers else 'queues'}; choose from "
-                f"{', '.join(choices)}"
-            )
+        query = _workers if parsed_args.workers else _queues
+        columns = _WORKERS if parsed_args.workers else _QUEUES
+        absent = {*parsed_args.columns}.difference(map(str.lower, columns))
+        if absent:
+            choices = f"choose from {', '.join(columns)}"
+            raise UsageError(f"there is no column {min(absent)!r}; {choices}")
         servers, options = self._servers()
         rows: list[Row] = []
         for server in servers:

@@ -76,9 +76,8 @@ def report_in_one_line(parser: ArgumentParser) -> None:
             if instead := _LIBRA_OPTIONS.get(option):
                 message += f"; {instead}"
             else:
-                message += _suggest(
-                    _similar(word, parser._option_string_actions, 3)
-                )
+                similar = _similar(word, parser._option_string_actions)
+                message += _suggest(similar)
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
     parser.error = error  # type: ignore[method-assign]
@@ -109,7 +108,7 @@ def _fitting(typed: Iterable[str], names: Sequence[str]) -> Sequence[str]:
     harmless = [word for word in known if not _deletes({word})]
     meant = []
     for word in words:
-        close = [word] if word in known else _similar(word, harmless, 1)
+        close = [word] if word in known else _similar(word, harmless)[:1]
         close = close or [each for each in harmless if each.startswith(word)]
         meant.append(_meanings({*close}))
     exact = [name for name in names if _split(name) == words]
@@ -135,11 +134,11 @@ def _deletes(words: set[str]) -> bool:
     return bool(_meanings(words) & _DESTRUCTIVE)
 
 
-def _similar(wrong: str, known: Iterable[str], most: int) -> list[str]:
-    """Return some similar names, the most similar first."""
+def _similar(wrong: str, known: Iterable[str]) -> list[str]:
+    """Return up to three similar names, the most similar first."""
     import difflib  # not needed for a correct command line
 
-    return difflib.get_close_matches(wrong[:100], [*known], most, 0.7)
+    return difflib.get_close_matches(wrong[:100], [*known], 3, 0.7)
 
 
 def _suggest(names: Sequence[str]) -> str:

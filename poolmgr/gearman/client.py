@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from poolmgr.errors import ConfigError, TransportError
+from poolmgr.errors import RequestError, TransportError
 from poolmgr.gearman import protocol
 from poolmgr.gearman.connection import Connection, connect, fail
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
@@ -121,7 +121,7 @@ class Client:
         :param unique: a job joins a queued or running job with the same
             unique and function; None for a new unique, empty for a job that
             joins no other
-        :raises ConfigError: the unique cannot be sent
+        :raises RequestError: the unique cannot be sent
         :raises TransportError: the server refused it, or the connection is
             lost
         """
@@ -129,9 +129,9 @@ class Client:
             unique = str(uuid.uuid4())
         raw = _encoded(unique)
         if b"\0" in raw or len(raw) > MAX_NAME:
-            raise ConfigError(
-                f"the unique {one_line(unique)!r} has {len(raw)} bytes or a "
-                f"NUL: gearmand takes {MAX_NAME} bytes without NUL"
+            raise RequestError(
+                f"the unique {one_line(unique)!r} has {len(raw)} bytes; a job "
+                f"server takes at most {MAX_NAME}, without NUL"
             )
         job: SubmittedJob = await self._connection.ask(
             T.JOB_CREATED,

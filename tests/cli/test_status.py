@@ -80,13 +80,13 @@ def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
     [
         (
             ["-c", "Worker"],
-            "poolmgr: 'worker' is not a column of the queues; choose from "
-            "server, function, waiting, running, workers",
+            "poolmgr: there is no column 'worker'; choose from "
+            "Server, Function, Waiting, Running, Workers",
         ),
         (
             ["--workers", "-c", "server", "-c", "waiting"],
-            "poolmgr: 'waiting' is not a column of the workers; choose from "
-            "server, address, worker, functions",
+            "poolmgr: there is no column 'waiting'; choose from "
+            "Server, Address, Worker, Functions",
         ),
     ],
 )

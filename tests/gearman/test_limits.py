@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from poolmgr.errors import ConfigError
+from poolmgr.errors import RequestError
 from poolmgr.gearman import admin
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
@@ -90,7 +90,7 @@ def test_a_client_refuses_a_unique_that_gearmand_would_change(
 ) -> None:
     async def scenario() -> None:
         async with Client([job_server.address]) as client:
-            with pytest.raises(ConfigError, match=words):
+            with pytest.raises(RequestError, match=words):
                 await client.submit(FUNCTION, PAYLOAD, unique=unique)
             # The connection still works.
             await client.submit(FUNCTION, PAYLOAD, unique="u" * 63)
