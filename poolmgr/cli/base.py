@@ -48,14 +48,22 @@ class Cell(FormattableColumn[Any]):
             return "yes" if value else "no"
         if isinstance(value, Age):
             return format_duration(value)
-        if isinstance(value, list):
-            value = ", ".join(map(str, value))
         return _printable(value)
 
     def __lt__(self, other: object) -> bool:
         value = other._value if isinstance(other, Cell) else None
         order = value is None, value
         return (self._value is None, self._value) < order
+
+
+class _Missing(str):
+    """An unknown value as an empty text, which is sorted last."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __gt__(self, other: object) -> bool:
+        return True
 
 
 def formatted(value: object, format_: str) -> object:
@@ -68,6 +76,8 @@ def formatted(value: object, format_: str) -> object:
         return Cell(value)
     if isinstance(value, Age):
         return int(value)
+    if value is None and format_ in ("shell", "value"):
+        return _Missing()
     if format_ in EXACT or value is None or isinstance(value, (int, float)):
         return value
     line = _printable(value)
@@ -80,6 +90,8 @@ def formatted(value: object, format_: str) -> object:
 
 def _printable(value: object) -> str:
     """Return a value as one printable line of any length."""
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     return one_line(str(value), longest=len(str(value)))
 
 

@@ -346,6 +346,25 @@ def test_control_characters_are_escaped_in_every_format(
         assert "gotcha" in done.stdout
 
 
+def test_missing_values_are_empty_and_sorted_last(
+    filled: dict[str, str],
+) -> None:
+    columns = ("-f", "value", "-c", "Address", "-c", "Attached to")
+    lines = poolmgr(
+        *("ip", "list", "--all", "--sort-column", "Attached to", *columns),
+        **filled,
+    )
+    ip = poolmgr("ip", "show", "198.18.0.2", "-f", "shell", **filled)
+    device = poolmgr(
+        *("device", "show", "twin-0", "-f", "shell", "-c", "fault"), **filled
+    )
+
+    assert lines.stderr == ip.stderr == ""
+    assert lines.stdout.splitlines()[-1] == "198.18.0.2 "
+    assert 'attached_to=""' in ip.stdout
+    assert "None" not in lines.stdout + ip.stdout + device.stdout
+
+
 def test_ages_are_words_in_a_table_and_seconds_in_other_formats(
     filled: dict[str, str],
 ) -> None:
