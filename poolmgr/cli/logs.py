@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 import time
+from configparser import ConfigParser
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -180,8 +181,7 @@ def configure(options: argparse.Namespace) -> None:
         option, path = "--log-config-append", options.log_config_append
     try:
         if options.log_config_append:
-            with open(path) as file:
-                logging.config.fileConfig(file, disable_existing_loggers=False)
+            _read_config(path)
         elif path:
             # Only the file's owner may write it.
             os.umask(os.umask(0o022) | 0o022)
@@ -192,10 +192,27 @@ def configure(options: argparse.Namespace) -> None:
         own = (path, os.path.abspath(path))
         if isinstance(error, OSError) and error.filename in own:
             why = str(error.strerror)
+        if isinstance(error, KeyError):
+            why = f"it has no section or option {error}"
         raise ConfigError(
             f"{option} {one_line(path)!r} cannot be used: {why}"
         ) from None
     adjust(options)
+
+
+def _read_config(path: str) -> None:
+    """Set up logging as a file for Python's logging says."""
+    config, root = ConfigParser(), logging.getLogger()
+    with open(path) as file:
+        config.read_file(file)
+    try:
+        logging.config.fileConfig(config, disable_existing_loggers=False)
+    finally:
+        # The errors of commands belong on standard error in any case.
+        streams = [getattr(each, "stream", None) for each in root.handlers]
+        if sys.stderr not in streams:
+            _console.addFilter(lambda record: record.name == LOG.name)
+            root.addHandler(_console)
 
 
 def adjust(

@@ -35,7 +35,8 @@ def test_a_logging_file_sets_handlers_and_formats(tmp_path: Path) -> None:
         *("--driver", "fake", "delete-ip", "192.0.2.1"),
     )
 
-    assert (done.returncode, done.stderr) == (1, "")
+    assert done.returncode == 1
+    assert done.stderr == "poolmgr: there is no floating IP '192.0.2.1'\n"
     (end,) = (x for x in log.read_text().splitlines() if "outcome=" in x)
     assert end.startswith("mine WARNING poolmgr.jobs.log [req-")
 
@@ -61,13 +62,37 @@ def test_secrets_are_masked_and_control_characters_escaped(
     assert not any("keystoneauth" in line for line in lines)
 
 
+def test_an_error_is_printed_once_if_the_file_logs_to_standard_error(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "logging.conf"
+    text = CONFIG.replace("FileHandler", "StreamHandler")
+    config.write_text(text.replace("{log!r},", "sys.stderr,"))
+
+    done = poolmgr("--log-config-append", str(config), "nope")
+
+    assert done.returncode == 2
+    assert done.stderr.count("'nope' is not a command") == 1
+    assert done.stderr.startswith("mine ERROR poolmgr.cli [-] ")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (None, "No such file"),
         ("nonsense", "no section headers"),
-        ("[mgm]\naz = 1\n", "formatters"),
-        (CONFIG.replace("FileHandler", "no.Such"), "no.Such"),
+        ("[mgm]\naz = 1\n", "no section or option 'formatters'"),
+        (
+            CONFIG.replace("[handler_file]", "[other]"),
+            "cannot be used: it has no section or option 'handler_file'",
+        ),
+        (
+            CONFIG.replace("handlers = file", "handlers = zz").replace(
+                "{log!r}", "'/dev/null'"
+            ),
+            "cannot be used: it has no section or option 'zz'",
+        ),
+        (CONFIG.replace("FileHandler", "no.Such"), "No module named 'no'"),
     ],
 )
 def test_an_unusable_logging_file_is_reported_in_one_line(
@@ -82,4 +107,6 @@ def test_an_unusable_logging_file_is_reported_in_one_line(
     assert (done.returncode, done.stdout) == (1, "")
     start = f"poolmgr: --log-config-append {str(config)!r} "
     assert done.stderr.startswith(start)
+    assert words in done.stderr
+    assert "TextIOWrapper" not in done.stderr
     assert done.stderr.count("\n") == 1
