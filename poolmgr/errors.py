@@ -255,7 +255,7 @@ class PluginNotFound(PluginError):
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
         choices = ", ".join(known) or "(there are none)"
         absent = f"no {kind} named {name!r} is installed"
-        super().__init__(f"{absent}; choose one of: {choices}")
+        super().__init__(f"{absent}; choose from {choices}")
 
 
 class PluginConflict(PluginError):

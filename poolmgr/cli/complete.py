@@ -47,7 +47,7 @@ class Complete(PoolmgrCommand):
             for name in filter(_HARMLESS.fullmatch, summaries):
                 noun, _blank, verb = name.rpartition(" ")
                 if noun not in nouns:
-                    verbs = nouns[""].add_parser(noun, help="more")
+                    verbs = nouns[""].add_parser(noun, help=f"{noun} commands")
                     nouns[noun] = verbs.add_subparsers()
                 nouns[noun].add_parser(
                     verb,

@@ -127,7 +127,7 @@ class ConfigShow(PoolmgrLister):
         known = sorted({row[0] for row in rows})
         for unknown in {*given.group}.difference(known):
             absent = f"there is no group {one_line(unknown)!r}"
-            raise UsageError(f"{absent}; choose of: {', '.join(known)}")
+            raise UsageError(f"{absent}; choose from {', '.join(known)}")
         groups, rest = given.group or known, "default" if given.set else ""
         shown = [r for r in rows if r[0] in groups and r[3] != rest]
         return self.columns, shown
@@ -168,7 +168,10 @@ class Check(PoolmgrLister):
         conf, rows = self.configuration, []
         require_usable(conf)
         timeout = conf.pool().short_timeout
-        with open_cloud(conf.make_driver()) as cloud:
+        with (
+            self.progress(lambda: "asking the cloud"),
+            open_cloud(conf.make_driver()) as cloud,
+        ):
             for each in cloud.check(timeout):
                 state = "wrong" if each.problem else "ok"
                 found, problem = each.found, each.problem or ""

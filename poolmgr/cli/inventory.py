@@ -37,7 +37,10 @@ class _InventoryCommand(PoolmgrCommand):
         """Ask the configured cloud, for as long as a short job may take."""
         pool = self.configuration.pool()
         driver = self.configuration.make_driver()
-        with open_cloud(driver, timeout=pool.short_timeout) as cloud:
+        with (
+            self.progress(lambda: "asking the cloud"),
+            open_cloud(driver, timeout=pool.short_timeout) as cloud,
+        ):
             return cloud.wait(question(cloud.cloud, pool.ownership))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.clouds import fake_devices
 from tests.jobservers import builtin
+from tests.peers import is_silent, peer
 from tests.processes import poolmgr
 from tests.terminals import terminal
 
@@ -199,6 +200,19 @@ def test_ctrl_c_deletes_finished_and_running_builds(
         assert shown.exit_code() == 130
         assert count_devices(cloud) == 0
         assert "running" not in shown.text
+
+
+@pytest.mark.parametrize("args", [["check"], ["device", "list"]])
+def test_a_command_that_waits_for_the_cloud_shows_so(args: list[str]) -> None:
+    with peer(is_silent) as keystone:
+        url = f"http://{keystone.address}"
+        nova = {"OS_NOVA__AUTH_URL": url, "OS_NOVA__USERNAME": "u"}
+        login = {**nova, "OS_NOVA__PASSWORD": "p", "OS_NOVA__PROJECT": "p"}
+        with terminal(
+            *("--driver", "nova", *args), environment=login
+        ) as shown:
+            line = f"{' '.join(args)}: asking the cloud, "
+            shown.wait_for(lambda: line in shown.text)
 
 
 def test_submit_shows_the_handle_of_an_unanswered_job() -> None:
