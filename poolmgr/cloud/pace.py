@@ -83,7 +83,8 @@ async def pause_before_retry(
     pause = max(pause, retry_after(error))
     if pause >= context.end - asyncio.get_running_loop().time():
         raise error
-    LOG.info("%s; retrying in %.1f s", error, pause)
+    if pause:  # else the circuit is open, and the next call will wait
+        LOG.info("%s; retrying in %.1f s", error, pause)
     await asyncio.sleep(pause)
 
 
