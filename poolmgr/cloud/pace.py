@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import SystemRandom
 
 from poolmgr import errors
 from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
-# A generator of its own, because a program may have seeded Python's.
-_JITTER = random.Random()  # noqa: S311 - not used for secrets
+# A program may have seeded Python's own generator, or may be forked.
+_JITTER = SystemRandom()
 #: Longest pause in seconds that a cloud can ask for.
 _LONGEST_RETRY_AFTER = 3600.0
 

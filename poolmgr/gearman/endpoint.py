@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import random
 import re
 import socket
 import ssl as _ssl
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import Any, Self
 
 from poolmgr.errors import ConfigError
@@ -135,7 +135,7 @@ async def open_socket(
     found = await _look_up(address)
     # An address may accept connections and not answer: the next attempt
     # should begin with another one.
-    random.shuffle(found)
+    SystemRandom().shuffle(found)
     *others, last = found
     for each in others:
         with contextlib.suppress(OSError):

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from random import SystemRandom
 from typing import Literal, Protocol
 
 from poolmgr.errors import TransportError
@@ -87,7 +87,7 @@ class WorkerConnection:
                 self._logged.add(reason)
                 what = "lost" if was_up else "not reached"
                 self._log(logging.WARNING, f"{what}: {reason}")
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+            await asyncio.sleep(pause * SystemRandom().uniform(0.5, 1))
             pause = min(2 * pause, self._options.retry_longest)
             self.reconnects += 1
             self._enter("connecting")

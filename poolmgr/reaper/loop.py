@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
+from random import SystemRandom
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
@@ -49,7 +49,7 @@ class ReaperLoop:
         """Run until cancelled."""
         while True:
             # The workers of a pool should not all run at the same time.
-            jitter = random.uniform(0.5, 1.5)  # noqa: S311
+            jitter = SystemRandom().uniform(0.5, 1.5)
             await asyncio.sleep(self.settings.interval * jitter)
             if self.settings.mode != "off":
                 try:

@@ -37,6 +37,7 @@ def test_every_command_and_option_is_documented(page: Path) -> None:
     for option in app.parser._option_string_actions:
         assert option in text
     assert "SUPPRESS" not in text
+    assert "<>" not in text
     assert "%(" not in text
     sections = re.findall(r'^\.SH "?(.+?)"?$', text, re.MULTILINE)
     assert sections[:3] == ["NAME", "SYNOPSIS", "OPTIONS"]

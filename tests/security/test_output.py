@@ -305,7 +305,7 @@ def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
             timeout=300,
         )
         assert shell.stderr == ""
-        assert shell.stdout == f"{one_line(MALICIOUS)}|None|-1|"
+        assert shell.stdout == f"{one_line(MALICIOUS)}||-1|"
 
 
 @pytest.fixture

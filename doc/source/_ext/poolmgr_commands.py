@@ -154,8 +154,20 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("*", "\\*").replace("|", "\\|")
 
 
+def _drop_links(app: Sphinx, document: nodes.document, _name: str) -> None:
+    """Turn links to other pages into text in the manual page.
+
+    Such a link has no address, for which docutils would write "<>".
+    """
+    if app.builder.name == "man":
+        for link in document.findall(nodes.reference):
+            if not link.get("refuri"):
+                link.attributes.pop("refuri", None)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
+    app.connect("doctree-resolved", _drop_links)
     app.add_directive("poolmgr-commands", Commands)
     app.add_directive("poolmgr-options", Options)
     app.add_directive("poolmgr-output-options", OutputOptions)

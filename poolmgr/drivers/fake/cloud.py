@@ -1,7 +1,6 @@
 """The driver of the fake cloud, which is a SQLite database."""
 
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -9,6 +8,7 @@ import uuid
 import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from random import SystemRandom
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
 from poolmgr.drivers.fake.database import (
@@ -83,8 +83,8 @@ class FakeCloud(Driver):
     ) -> Device:
         """See :meth:`Driver.create_device`."""
         cfg = self._settings
-        spread = random.uniform(-cfg.boot_spread, cfg.boot_spread)
-        fails = random.random() < cfg.boot_failure_rate
+        spread = SystemRandom().uniform(-cfg.boot_spread, cfg.boot_spread)
+        fails = SystemRandom().random() < cfg.boot_failure_rate
         fault = "the fake cloud let it fail" if fails else None
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
@@ -221,7 +221,7 @@ class FakeCloud(Driver):
         time.sleep(min(cfg.call_time, timeout))
         if cfg.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
-        if random.random() < cfg.call_failure_rate:
+        if SystemRandom().random() < cfg.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
         try:
             with _SQLITE, self._db:
