@@ -80,20 +80,16 @@ class FloatingIPs(Driver):
         :param device_id: the device that it shall belong to, if any
         """
         description = marks.description_of(mark, device_id)
-        resources = self.resources.look_up([FLOATING_NETWORK], timeout)
-        new = {
-            "description": description,
-            "floating_network_id": resources[FLOATING_NETWORK],
-        }
-        body = {"floatingip": new}
-        call = ApiCall(
-            "POST", "network", _IPS, body=body, expects="floatingip"
-        )
-        try:
+        with self.resources.used([FLOATING_NETWORK], timeout) as resources:
+            new = {
+                "description": description,
+                "floating_network_id": resources[FLOATING_NETWORK],
+            }
+            body = {"floatingip": new}
+            call = ApiCall(
+                "POST", "network", _IPS, body=body, expects="floatingip"
+            )
             return _convert(self.api.read(call, _IP, timeout), {})
-        except Refused as error:
-            self.resources.require_current(resources, error, timeout)
-            raise
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
         """See :meth:`Driver.list_ips`."""

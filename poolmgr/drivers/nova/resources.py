@@ -4,7 +4,8 @@ Each is looked up once and remembered.  A look-up raises
 :class:`~poolmgr.errors.CloudRefused` unless exactly one resource matches.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +76,27 @@ class ConfiguredResources:
         self.of_servers = [n for n in self._used if n != FLOATING_NETWORK]
         self._found: dict[str, Any] = {}
 
-    def look_up(
+    @contextmanager
+    def used(
         self, settings: Iterable[str], timeout: float
-    ) -> dict[str, Any]:
-        """Return the resources that settings name, by setting."""
-        return {name: self._resource(name, timeout) for name in settings}
-
-    def require_current(
-        self, resources: Mapping[str, Any], refused: Refused, timeout: float
-    ) -> None:
-        """Look resources up again after the cloud has refused a creation.
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the resources that settings name, by setting, for a creation.
 
         An image, a flavor or a network may have been replaced by another of
-        the same name. The cloud then refuses the id of the old one.
+        the same name. The cloud then refuses the id of the old one, so all
+        are looked up again after a refusal.
 
         :raises Busy: a resource has changed, so the creation can be repeated
         """
-        if refused.status in (400, 404):
-            self._found.clear()
-            if self.look_up(resources, timeout) != resources:
-                raise Busy(str(refused)) from refused
+        resources = self._look_up_all(settings, timeout)
+        try:
+            yield resources
+        except Refused as refused:
+            if refused.status in (400, 404):
+                self._found.clear()
+                if self._look_up_all(resources, timeout) != resources:
+                    raise Busy(str(refused)) from refused
+            raise
 
     def check(self, timeout: float) -> Iterator[Finding]:
         """Look every resource up again and yield the results."""
@@ -111,6 +113,11 @@ class ConfiguredResources:
                 if isinstance(error, _NoNetwork) and not is_needed:
                     found, problem = "none, so there are no floating IPs", None
             yield Finding(setting, value, found, problem)
+
+    def _look_up_all(
+        self, settings: Iterable[str], timeout: float
+    ) -> dict[str, Any]:
+        return {name: self._resource(name, timeout) for name in settings}
 
     def _resource(self, setting: str, timeout: float) -> Any:
         """Return the id, ids or content that a setting names."""

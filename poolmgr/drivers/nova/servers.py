@@ -49,21 +49,18 @@ class Servers(Driver):
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
         metadata |= marks.OWN_IP if has_own_ip else {}
         metadata |= marks.metadata_of(mark)
-        resources = self.resources.look_up(self.resources.of_servers, timeout)
-        body = self._body(resources)
-        body["server"] |= {
-            "name": name,
-            "metadata": metadata,
-            "tags": marks.tags_of(mark, name),
-        }
-        call = ApiCall(
-            "POST", "compute", _SERVERS, body=body, expects="server"
-        )
-        try:
+        names = self.resources.of_servers
+        with self.resources.used(names, timeout) as resources:
+            body = self._body(resources)
+            body["server"] |= {
+                "name": name,
+                "metadata": metadata,
+                "tags": marks.tags_of(mark, name),
+            }
+            call = ApiCall(
+                "POST", "compute", _SERVERS, body=body, expects="server"
+            )
             created = self.api.read(call, Entry, timeout)
-        except Refused as error:
-            self.resources.require_current(resources, error, timeout)
-            raise
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
             created.id, name, "building", None, now, None, mark, has_own_ip
