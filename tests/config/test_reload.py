@@ -4,7 +4,8 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from poolmgr.config.options import list_opts
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError, NotFound
+from poolmgr.gearman.endpoint import Address
 from poolmgr.settings import WorkerSettings, options_of
 from tests.batches import BUILD, BUILD_IP, ask, submit
 from tests.clouds import fake_devices
@@ -31,6 +33,21 @@ def hang_up(process: Process, config: Path, text: str) -> None:
     """Replace the configuration file and send SIGHUP."""
     config.write_text(text)
     process.signal(signal.SIGHUP)
+
+
+@contextmanager
+def serving(
+    *options: str, **environment: str
+) -> Iterator[tuple[Process, Address]]:
+    """Run a worker with a job server, and wait until it is registered."""
+    with builtin() as server:
+        own = ("--gearman-server", str(server.address), "worker")
+        process = Process([*options, *own], **environment)
+        try:
+            process.wait_for("registered")
+            yield process, server.address
+        finally:
+            process.end()
 
 
 # -- a worker ---------------------------------------------------------------
@@ -98,20 +115,13 @@ def test_files_in_all_places_are_reloaded(
 ) -> None:
     path, options, environment = kind(tmp_path)
     path.write_text("[poolmgr]\nexplain_failures = false\n")
-    with builtin() as server:
-        options += ["--driver", "fake", "--gearman-server"]
-        process = Process(
-            [*options, str(server.address), "worker"], **environment
-        )
-        try:
-            process.wait_for("registered")
-            before = ask(server.address, UNKNOWN)
-            hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
-            process.wait_for("[poolmgr] explain_failures: False -> True")
-            # The change takes effect right after it is logged.
-            until(lambda: "error" in ask(server.address, UNKNOWN))
-        finally:
-            process.end()
+    options += ["--driver", "fake"]
+    with serving(*options, **environment) as (process, address):
+        before = ask(address, UNKNOWN)
+        hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
+        process.wait_for("[poolmgr] explain_failures: False -> True")
+        # The change takes effect right after it is logged.
+        until(lambda: "error" in ask(address, UNKNOWN))
 
     assert "error" not in before
     # The command line takes precedence, as at the start.
@@ -133,23 +143,17 @@ def test_an_invalid_file_changes_nothing(
 ) -> None:
     path = tmp_path / "mine.conf"
     path.write_text("[poolmgr]\nexplain_failures = false\n")
-    with builtin() as server:
-        options = ["--config-file", str(path), "--driver", "fake"]
-        options += ["--gearman-server", str(server.address)]
-        process = Process([*options, "worker"])
-        try:
-            process.wait_for("registered")
-            if text is None:
-                path.unlink()
-            else:
-                path.write_text(text)
-            process.signal(signal.SIGHUP)
-            line = process.wait_for("configuration not reloaded")
-            answer = ask(server.address, UNKNOWN)
-            process.signal(signal.SIGTERM)
-            assert process.exit_code() == 0
-        finally:
-            process.end()
+    options = ["--config-file", str(path), "--driver", "fake"]
+    with serving(*options) as (process, address):
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+        process.signal(signal.SIGHUP)
+        line = process.wait_for("configuration not reloaded")
+        answer = ask(address, UNKNOWN)
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
 
     assert words in line
     assert answer == {**UNKNOWN, "response": "FAIL"}
@@ -178,17 +182,9 @@ def test_a_reload_reports_unknown_options(tmp_path: Path) -> None:
 def test_a_missing_driver_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.conf"
     path.write_text("[poolmgr]\ndriver = fake\n")
-    with builtin() as server:
-        process = Process(
-            ["--config-file", str(path), "--gearman-server"]
-            + [str(server.address), "worker"]
-        )
-        try:
-            process.wait_for("registered")
-            hang_up(process, path, "[poolmgr]\ndriver = fkae\n")
-            line = process.wait_for("configuration not reloaded")
-        finally:
-            process.end()
+    with serving("--config-file", str(path)) as (process, _address):
+        hang_up(process, path, "[poolmgr]\ndriver = fkae\n")
+        line = process.wait_for("configuration not reloaded")
 
     assert "'fkae'" in line
 
@@ -219,20 +215,13 @@ def test_an_unexpected_error_of_a_drivers_settings_changes_nothing(
     path = tmp_path / "mine.conf"
     text = "[poolmgr]\ndriver = picky\n"
     path.write_text(text)
-    with builtin() as server:
-        args = ["--config-file", str(path), "--gearman-server"]
-        process = Process(
-            [*args, str(server.address), "worker"], **visible(plugin)
-        )
-        try:
-            process.wait_for("registered")
-            hang_up(process, path, text + "[picky]\ndevice_quota = 7\n")
-            line = process.wait_for("configuration not reloaded")
-            answer = ask(server.address, BUILD_IP)
-            process.signal(signal.SIGTERM)
-            assert process.exit_code() == 0
-        finally:
-            process.end()
+    options = ["--config-file", str(path)]
+    with serving(*options, **visible(plugin)) as (process, address):
+        hang_up(process, path, text + "[picky]\ndevice_quota = 7\n")
+        line = process.wait_for("configuration not reloaded")
+        answer = ask(address, BUILD_IP)
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
 
     assert "not 7" in line
     assert answer["response"] == "PASS"
