@@ -50,9 +50,12 @@ class RequestContext:
     trouble: PoolmgrError | None = None
 
 
-def current() -> RequestContext | None:
-    """Return the context of the running code, or None."""
-    return _current.get()
+_current: ContextVar[RequestContext | None] = ContextVar(
+    "poolmgr_request", default=None
+)
+
+#: Returns the context of the running code, or None.
+current = _current.get
 
 
 @contextmanager
@@ -63,8 +66,3 @@ def bound(context: RequestContext) -> Iterator[RequestContext]:
         yield context
     finally:
         _current.reset(token)
-
-
-_current: ContextVar[RequestContext | None] = ContextVar(
-    "poolmgr_request", default=None
-)

@@ -42,26 +42,13 @@ class CallPool:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = 0
         self._pending = 0
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run a function on a thread, in a copy of the current context."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            try:
-                settle = partial(future.set_result, context.run(work))
-            except BaseException as raised:
-                settle = partial(future.set_exception, _as_exception(raised))
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._end, future, settle)
-
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._threads < min(self._pending + 1, self._size):
             # Before the work is queued: this fails if there are no threads.
             threading.Thread(
@@ -69,7 +56,7 @@ class CallPool:
             ).start()
             self._threads += 1
         self._pending += 1
-        self._queue.put(run)
+        self._queue.put((future, contextvars.copy_context(), work))
         return future
 
     def close(self) -> None:
@@ -78,9 +65,17 @@ class CallPool:
             self._queue.put(None)
 
     def _serve(self) -> None:
-        while (run := self._queue.get()) is not None:
-            run()
-            del run  # so that an idle thread keeps nothing alive
+        while (item := self._queue.get()) is not None:
+            future, context, work = item
+            try:
+                settle = partial(future.set_result, context.run(work))
+            except BaseException as raised:
+                settle = partial(future.set_exception, _as_exception(raised))
+            with suppress(RuntimeError):  # the loop is closed
+                loop = future.get_loop()
+                loop.call_soon_threadsafe(self._end, future, settle)
+            # So that an idle thread keeps nothing alive.
+            del item, future, context, work, settle
 
     def _end(
         self, future: "asyncio.Future[Any]", settle: Callable[[], None]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolmgr.errors import TransportError
+from poolmgr.events import Outcome
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.manager import AsyncPoolManager
@@ -44,8 +45,11 @@ class AssignedJob:
         """Bytes of its payload; 0 once it has started."""
         return len(self.assignment.payload)
 
-    async def run(self, manager: AsyncPoolManager) -> None:
-        """Run the action and send the answer."""
+    def start(self, manager: AsyncPoolManager) -> asyncio.Future[Outcome]:
+        """Start the action.
+
+        :returns: its outcome, for :meth:`answer`
+        """
         assignment = self.assignment
         # With the unique "-" the payload identifies the job, so different
         # jobs of the same payload would look like one.
@@ -56,14 +60,17 @@ class AssignedJob:
             assignment.progress,
         )
         assignment.payload = b""  # it may be large
-        outcome = await self._delivery.future
-        answer = wire.encode(outcome.answer)
+        return self._delivery.future
+
+    def answer(self, outcome: Outcome) -> None:
+        """Send the answer, unless the connection is lost."""
+        assignment, answer = self.assignment, wire.encode(outcome.answer)
         if not outcome.followed:
             assignment.complete(answer)
-        elif assignment.lost:
-            self._delivery.undelivered(sent=False)
-        else:
+        elif not assignment.lost:
             self._accepted = assignment.deliver(answer)
+        elif self._delivery is not None:
+            self._delivery.undelivered(sent=False)
 
     async def confirm(self) -> None:
         """Wait until the job server has accepted the answer; undo the job if

@@ -175,7 +175,7 @@ class Service:
             if gone:
                 job.drop()
             else:
-                await job.run(self.manager)
+                job.answer(await job.start(self.manager))
         self.slots.done(job)
         self._worker.grab()
         await job.confirm()

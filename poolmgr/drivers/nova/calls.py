@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import msgspec
 from keystoneauth1 import exceptions as auth
@@ -32,6 +32,8 @@ _LONGEST_PAUSE = 300.0
 #: The exceptions of a request without an answer, or of a failed login.
 FAILURES = (auth.ClientException, http.HTTPError, OSError)
 
+# Most ids are UUIDs; names of key pairs may have blanks and "@".
+_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
 _NO_LOGIN = (auth.AuthPluginException, auth.AuthorizationFailure)
 # A token, or data that poolmgr sent and the cloud repeats.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
@@ -92,6 +94,24 @@ class ApiCall(msgspec.Struct, frozen=True):
         if self.creates:
             return errors.OutcomeUnknown(why, retry_after)
         return errors.CloudUnavailable(why, retry_after)
+
+
+def path_of(collection: str, which: str, *rest: str) -> str:
+    """Return the path of a resource, or of a part of it.
+
+    Ids come from the cloud, names from the configuration. One with ``..`` in
+    it could lead to another resource, even if it is quoted: servers between
+    here and the cloud may undo that.
+
+    :param collection: such as "/servers"
+    :param which: the resource's id or name
+    :raises CloudRefused: the id or name is not valid
+    """
+    if not _SEGMENT.fullmatch(which):
+        raise errors.CloudRefused(
+            f"{collection}/{one_line(which, 80)!r} is not a valid id"
+        )
+    return "/".join((collection, quote(which, safe=""), *rest))
 
 
 class Refused(errors.CloudRefused):

@@ -77,7 +77,7 @@ class NovaCloud(Servers, FloatingIPs):
         where = self.settings.cloud or self.settings.auth_url or ""
         wanted = self.settings.compute_api_version or ""
         try:
-            project = self.api.project_id(timeout)
+            project = self.api.login.project_id(timeout)
             # These calls also find the microversion.
             resources = [*self.resources.check(timeout)]
             return [

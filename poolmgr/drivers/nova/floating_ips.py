@@ -8,8 +8,8 @@ import msgspec
 from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import ApiCall, Refused
+from poolmgr.drivers.nova.api import Api, Entry
+from poolmgr.drivers.nova.calls import ApiCall, Refused, path_of
 from poolmgr.drivers.nova.resources import (
     FLOATING_NETWORK,
     ConfiguredResources,
@@ -213,7 +213,7 @@ class FloatingIPs(Driver):
     ) -> list[FloatingIP]:
         # Neutron shows an administrator the floating IPs of all projects.
         common = {
-            "project_id": self.api.project_id(timeout),
+            "project_id": self.api.login.project_id(timeout),
             "fields": list(_IP.__struct_fields__),
         }
         entries: list[_IP] = []

@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from poolmgr.drivers.base import Finding
-from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import ApiCall, Refused
+from poolmgr.drivers.nova.api import Api, Entry
+from poolmgr.drivers.nova.calls import ApiCall, Refused, path_of
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import Busy, CloudRefused
 
@@ -172,7 +172,7 @@ class ConfiguredResources:
         found = self._match(setting, name, timeout)
         if name:
             # The project's own resources take precedence over shared ones.
-            project = self._api.project_id(timeout)
+            project = self._api.login.project_id(timeout)
             found = [e for e in found if e.project_id == project] or found
         if len(found) == 1:
             return found[0].id

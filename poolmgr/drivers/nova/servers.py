@@ -10,8 +10,8 @@ from typing import Any
 
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import Api, Entry, path_of
-from poolmgr.drivers.nova.calls import ApiCall, Refused
+from poolmgr.drivers.nova.api import Api, Entry
+from poolmgr.drivers.nova.calls import ApiCall, Refused, path_of
 from poolmgr.drivers.nova.devices import NovaDevice, Server, device_of
 from poolmgr.drivers.nova.resources import ConfiguredResources
 from poolmgr.drivers.nova.settings import NovaSettings
