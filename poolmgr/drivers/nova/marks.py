@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote, unquote
 
 from poolmgr.ownership import Mark, State
@@ -23,6 +24,8 @@ _INTRODUCTION = "poolmgr"
 # number of the hand-over. Two workers may write the state and this field at
 # the same time, and Nova keeps both.
 _ANSWERS: tuple[State, ...] = ("withdrawn", "unconfirmed")
+# Databases of some clouds accept only ASCII; blanks separate the fields.
+_escape = partial(quote, safe="!$&'()*+,-./:;@[]^_{|}~", errors="replace")
 
 
 def metadata_of(mark: Mark) -> dict[str, str]:
@@ -133,11 +136,6 @@ def _mark_of(fields: Mapping[str, str]) -> Mark | None:
 def _join(fields: Mapping[str, str]) -> str:
     pairs = (f"{key}={_escape(value)}" for key, value in fields.items())
     return " ".join([_INTRODUCTION, *pairs])
-
-
-def _escape(text: str) -> str:
-    # Databases of some clouds accept only ASCII; blanks separate the fields.
-    return quote(text, safe="!$&'()*+,-./:;@[]^_{|}~", errors="replace")
 
 
 def _digest(text: str) -> str:
