@@ -9,14 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from poolmgr.cloud.breaker import SEQUENCE, Circuits, is_answer
+from poolmgr.cloud.limiter import RateLimiter
 from poolmgr.cloud.pace import Pace, backoff, pause_before_retry
-from poolmgr.cloud.pool import (
-    CALL,
-    CallPool,
-    DriverCall,
-    OnCreated,
-    RateLimiter,
-)
+from poolmgr.cloud.pool import CALL, CallPool, DriverCall, OnCreated
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.errors import (

@@ -10,9 +10,9 @@ from poolmgr import errors
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lifecycle import PAUSES, Creation, delete_until_gone
+from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import Pace, backoff, time_limit
 from poolmgr.cloud.pool import CallPool
-from poolmgr.cloud.shared import Lookups
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
 from poolmgr.drivers.verbs import Verb

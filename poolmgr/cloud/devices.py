@@ -8,8 +8,9 @@ from functools import partial
 from poolmgr import errors
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.lifecycle import Creation, delete_until_gone
+from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
-from poolmgr.cloud.shared import Lookups, Poller
+from poolmgr.cloud.poller import Poller
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.ownership import Mark, Ownership

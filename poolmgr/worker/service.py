@@ -14,8 +14,9 @@ from poolmgr.gearman.worker import Worker
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
-from poolmgr.worker.jobs import AssignedJob, JobSlots
+from poolmgr.worker.assigned_job import AssignedJob
 from poolmgr.worker.queries import JobServerQueries
+from poolmgr.worker.slots import JobSlots
 
 LOG = logging.getLogger(__name__)
 

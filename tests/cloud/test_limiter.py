@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from poolmgr.cloud.pool import RateLimiter
+from poolmgr.cloud.limiter import RateLimiter
 from poolmgr.tracing import RequestContext, bound
 from tests.polling import until
 

@@ -22,7 +22,8 @@ from poolmgr.gearman.protocol import (
 )
 from poolmgr.jobs import message
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.jobs import HELD_BYTES, AssignedJob, JobSlots
+from poolmgr.worker.assigned_job import AssignedJob
+from poolmgr.worker.slots import HELD_BYTES, JobSlots
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process

@@ -6,7 +6,8 @@ from unittest.mock import Mock
 import pytest
 
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.jobs import AssignedJob, JobSlots
+from poolmgr.worker.assigned_job import AssignedJob
+from poolmgr.worker.slots import JobSlots
 
 
 def assigned(name: str, priority: int = 0, long: bool = True) -> Mock:
