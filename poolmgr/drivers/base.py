@@ -50,6 +50,7 @@ import socket
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Self
 
+# Authors of drivers import these from here; "as" marks a re-export.
 from poolmgr.drivers.values import Device as Device
 from poolmgr.drivers.values import Finding as Finding
 from poolmgr.drivers.values import FloatingIP as FloatingIP
@@ -96,6 +97,7 @@ class Driver(abc.ABC):
         object.__setattr__(driver, "_created_in", os.getpid())
         return driver
 
+    # Abstract, so that a driver that does not take its settings is refused.
     @abc.abstractmethod
     def __init__(self, settings: Any) -> None: ...
 
@@ -241,6 +243,7 @@ class Driver(abc.ABC):
     def accepts(self, address: str, port: int, timeout: float) -> bool:
         """Return whether an address accepts a TCP connection now."""
         try:
+            # Short, because it holds a slot, and ASSIGN_IP calls it again.
             with socket.create_connection((address, port), min(1.0, timeout)):
                 return True
         except OSError:

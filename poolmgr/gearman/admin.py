@@ -71,6 +71,7 @@ async def waiting(
     for name, *counts in found:
         if decoded(name) == function:
             return list(map(int, counts))
+    # A job server knows a function after its first job or worker.
     return [0, 0, 0]
 
 
@@ -128,6 +129,7 @@ class _TextParser(protocol.Parser):
         # A name may contain a line with a single dot, too, but more data
         # follows then.
         is_complete = (b"\n" + text).endswith((b"\n.\n", b"\n.\r\n"))
+        # With 0 no record is read before the answer is complete.
         end = text.rindex(b".") if is_complete else 0
         at = 0
         # Not finditer(): if a record does not match, it would look for others
@@ -138,6 +140,7 @@ class _TextParser(protocol.Parser):
         if is_complete and at == end:
             yield protocol.Packet(protocol.PacketType.ECHO_RES, [])
             return
+        # A function may be named "ERR ...", but its record has tabs.
         is_error = text.startswith(b"ERR ") and b"\t" not in text
         if is_complete or is_error or len(text) > self._limit:
             reason = f"answer not understood: {one_line(text, 60)}"

@@ -10,6 +10,7 @@ from poolmgr.gearman.protocol import MAX_NAME, PacketType
 from poolmgr.text import decoded
 
 
+# Sets compare it by identity: two jobs may have the same contents.
 @dataclass(eq=False, slots=True)
 class Assignment:
     """An assigned job. Call its methods on the loop's thread.
@@ -81,6 +82,8 @@ class Assignment:
 
     def progress(self, done: int, total: int) -> None:
         """Report the progress of an unanswered job to its client."""
+        # gearmand refuses a late WORK_STATUS with an ERROR, which deliver()
+        # would take for the refusal of an answer.
         if self in self.unanswered:
             steps = b"%d\0%d" % (done, total)
             self.connection.send(

@@ -57,6 +57,7 @@ class SubmittedJob:
         """
         try:
             async with asyncio.timeout(timeout):
+                # The future must survive a timeout, for the next call.
                 return await asyncio.shield(self.answer)
         except TimeoutError:
             raise JobTimeout(
@@ -181,6 +182,7 @@ class Client:
             why = f"job {job.handle} is a background job"
             fail(job.answer, TransportError(why))
         else:
+            # Jobs that have joined each other have one handle.
             self._jobs.setdefault(args[0], []).append(job)
         return job
 
@@ -201,6 +203,7 @@ class Client:
                     progress = int(args[1]), int(args[2])
                     for job in self._jobs.get(args[0], ()):
                         job.progress = progress
+            # Any worker may send these; only the answer counts here.
             case _ if kind not in (T.WORK_DATA, T.WORK_WARNING):
                 raise protocol.ProtocolError(f"unexpected {kind.name}")
 

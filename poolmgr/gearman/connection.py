@@ -63,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out = [greeting]
         self._pending: set[asyncio.Future[Any]] = set()
         self.answered = self.expect()
+        # Until then connect() limits the time.
         self.answered.add_done_callback(lambda _: self._start_heartbeat())
         # The requests in flight; job servers answer them in their order.
         self._requests: deque[tuple[PacketType, Read, asyncio.Future[Any]]] = (
@@ -155,8 +156,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        # After abort() the exception is None, as after an EOF.
         reason = self._drop_reason or reason_of(exc)
         self.gone.set_result(reason)
+        # The set does not change here: callbacks run in the next iteration.
         for future in self._pending:
             fail(future, self._error(reason))
 
@@ -212,6 +215,7 @@ class Connection(asyncio.BufferedProtocol):
 def _count_unsent(transport: asyncio.Transport) -> int:
     """Return how many bytes the peer has not acknowledged."""
     sock = transport.get_extra_info("socket")
+    # asyncio counts only what the kernel has not taken.
     count = array("i", [0])
     with suppress(OSError, ValueError):  # the socket has just been closed
         fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
@@ -255,11 +259,13 @@ async def connect(
                 raise
             return connection
     except TransportError:
+        # The text of the error has the address, which callers add.
         reason = connection.gone.result()
     except TimeoutError:
         reason = f"{stage} within {options.connect_timeout:g} s"
     except (OSError, ValueError) as error:  # ValueError: an odd host name
         reason = reason_of(error)
+    # A TLS error is more exact than the hint.
     if not reason.startswith("TLS: "):
         reason = hint.format(reason)
     raise TransportError(reason)
@@ -281,6 +287,7 @@ def reason_of(error: Exception | None) -> str:
         return f"TLS: {what}"
     if isinstance(error, OSError) and error.strerror:
         # asyncio's own text repeats the address.
+        # Errors of name look-ups have negative numbers and own texts.
         if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno)
         return one_line(error.strerror)

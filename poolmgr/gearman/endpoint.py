@@ -14,7 +14,8 @@ from typing import Any, Self
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
-#: Seconds for each of a host's addresses before the next is tried.
+#: Seconds for each of a host's addresses before the next is tried; the kernel
+#: would wait two minutes for one that is down.
 HEAD_START = 0.5
 
 _FORM = re.compile(
@@ -41,6 +42,7 @@ class Address:
         """
         match = _FORM.fullmatch(text.strip())
         port = int(match["port"] or cls.port) if match else 0
+        # The pattern lets control characters pass.
         if match is None or not text.isprintable() or not 0 < port <= 65535:
             raise ConfigError(
                 f"job server {one_line(text)!r} is not HOST, HOST:PORT, "
@@ -107,6 +109,7 @@ def client_context(
             "certificate its key, and a key its certificate"
         )
     # Unlike ssl.create_default_context(), this trusts no system authority.
+    # Its defaults verify the certificate and the host name.
     context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _ssl.TLSVersion.TLSv1_2
     what = f"CA file {ca!r}"
@@ -117,6 +120,7 @@ def client_context(
             # Without this OpenSSL would ask on the terminal.
             context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as error:
+        # The text of an OpenSSL error names a line of its C source.
         why = getattr(error, "reason", "") or getattr(error, "strerror", "")
         raise ConfigError(
             one_line(f"TLS: {what} cannot be used ({why or error})")
@@ -136,6 +140,7 @@ async def open_socket(
     # An address may accept connections and not answer: the next attempt
     # should begin with another one.
     SystemRandom().shuffle(found)
+    # The last address may take what is left of the connect timeout.
     *others, last = found
     for each in others:
         with contextlib.suppress(OSError):
@@ -151,6 +156,8 @@ async def _look_up(address: Address) -> list[tuple[Any, ...]]:
     wait for it at exit.
     """
     future: Future[list[tuple[Any, ...]]] = Future()
+    # Otherwise a cancelled caller would cancel it, and set_result() would
+    # raise.
     future.set_running_or_notify_cancel()
     where = address.host, address.port
 
@@ -173,6 +180,7 @@ async def _connect_socket(
     tcp = socket.IPPROTO_TCP
     try:
         sock.setblocking(False)
+        # asyncio turns TCP_NODELAY on when it takes the socket over.
         if options.keepalive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             idle, interval = options.keepalive_idle, options.keepalive_interval
@@ -180,6 +188,7 @@ async def _connect_socket(
             sock.setsockopt(tcp, socket.TCP_KEEPINTVL, interval)
             sock.setsockopt(tcp, socket.TCP_KEEPCNT, options.keepalive_count)
         await asyncio.get_running_loop().sock_connect(sock, where)
+    # A time limit ends an attempt by a cancel, too.
     except BaseException:
         sock.close()
         raise

@@ -33,6 +33,7 @@ class PacketType(IntEnum):
     def __new__(cls, number: int, arguments: int) -> Self:
         """Make a member from its number and number of arguments."""
         member = int.__new__(cls, number)
+        # Otherwise Enum would compute it as int(number, arguments).
         member._value_ = number
         member.arguments = arguments
         return member
@@ -71,6 +72,7 @@ _KNOWN = {int(kind): kind for kind in PacketType}
 
 Priority = Literal["high", "normal", "low"]
 
+#: Packet types for submitting jobs, by priority and background flag.
 SUBMIT: dict[tuple[Priority, bool], PacketType] = {
     ("low", False): PacketType.SUBMIT_JOB_LOW,
     ("normal", False): PacketType.SUBMIT_JOB,
@@ -79,7 +81,6 @@ SUBMIT: dict[tuple[Priority, bool], PacketType] = {
     ("normal", True): PacketType.SUBMIT_JOB_BG,
     ("high", True): PacketType.SUBMIT_JOB_HIGH_BG,
 }
-"""Packet types for submitting jobs, by priority and background flag."""
 
 
 class ProtocolError(TransportError):
@@ -156,6 +157,7 @@ class Parser:
             self._cut += cut
         if len(buffer) < end or self._cut < excess:
             return None
+        # A slice of the bytearray itself would be a second copy.
         body = bytes(memoryview(buffer)[_HEADER.size : end])
         del buffer[:end]
         self._cut = 0
@@ -163,6 +165,7 @@ class Parser:
 
 
 def _split(kind: PacketType, body: bytes) -> list[bytes]:
+    # split() of an empty body returns one argument.
     if not (body or kind.arguments):
         return []
     args = body.split(b"\0", max(kind.arguments - 1, 0))

@@ -88,6 +88,7 @@ class JobServer:
         for peer in self._peers:
             peer.writer.transport.abort()
         # The connections end in the next iterations of the loop.
+        # Server.wait_closed() of Python 3.11 does not wait for connections.
         while self._peers:
             await asyncio.sleep(0)
 
@@ -132,6 +133,7 @@ class JobServer:
                 self._assign(peer)
             case T.PRE_SLEEP:
                 peer.asleep = True
+                # A job may have arrived since the worker's last GRAB_JOB_UNIQ.
                 self._wake_workers()
             case T.ECHO_REQ:
                 peer.send(T.ECHO_RES, *args)

@@ -17,15 +17,16 @@ from poolmgr.text import one_line
 
 log = logging.getLogger(__name__)
 
+#: Seconds that closing waits for job servers to accept the last answers.
 CLOSE_TIMEOUT = 5.0
-"""Seconds that closing waits for job servers to accept the last answers."""
 
+#: Most GRAB_JOB_UNIQ requests in flight on a connection. With only one, each
+#: job costs a round trip, and a worker takes a fifth of the jobs a second.
 GRABS = 8
-"""Most GRAB_JOB_UNIQ requests in flight on a connection."""
 
+#: Seconds after which a connection counts as stable: if it is lost then, the
+#: waits between attempts start with the shortest.
 STEADY = 3.0
-"""Seconds after which a connection counts as stable: if it is lost then, the
-waits between attempts start with the shortest."""
 
 ConnectionState = Literal["connecting", "up", "waiting"]
 
@@ -87,6 +88,7 @@ class WorkerConnection:
                 self._logged.add(reason)
                 what = "lost" if was_up else "not reached"
                 self._log(logging.WARNING, f"{what}: {reason}")
+            # So that not all workers return at the same moment.
             await asyncio.sleep(pause * SystemRandom().uniform(0.5, 1))
             pause = min(2 * pause, self._options.retry_longest)
             self.reconnects += 1
@@ -141,6 +143,7 @@ class WorkerConnection:
             if self._asleep and self._worker.slots.reserve():
                 self.grab()
         elif self._task is not None:
+            # It ends alone: a cancelled task does not end its TaskGroup.
             self._task.cancel()
 
     async def close(self) -> None:
@@ -185,7 +188,7 @@ class WorkerConnection:
     def _no_job(self) -> None:
         self._max_grabs = 0
         if not (self.grabs or self._draining):
-            # Sleep until the job server has a job.
+            # After the last request, because each one ends the sleep.
             self._asleep = True
             self._connection.send(PacketType.PRE_SLEEP)
         self._worker.slots.release()
@@ -229,7 +232,7 @@ class Worker:
     :param on_job: called with each job; must neither block nor raise
     :param slots: the slots for jobs
     :param client_id: our name in the job servers' ``workers`` list;
-        characters other than letters and digits become dashes
+        characters other than letters, digits and ``_.-`` become dashes
     :ivar connections: one for each job server, in the same order
     """
 
