@@ -36,6 +36,8 @@ class _Checked:
     def __post_init__(self) -> None:
         for field in fields(self):
             what = f"{type(self).__name__}.{field.name}"
+            # The types are objects, not text: no module of a subclass may
+            # postpone the evaluation of annotations.
             check_type(getattr(self, field.name), field.type, what)
 
 
@@ -123,6 +125,7 @@ class Poll(_Checked):
     requests: int = 1
 
 
+# Not _Checked, which would refuse an int in place of a float.
 @dataclass(frozen=True)
 class Limits:
     """Limits for the calls of a driver.

@@ -52,6 +52,7 @@ class Verb(Generic[T]):
         :raises TypeError: the result has another type
         """
         if get_origin(self.returns) is Sequence:
+            # A generator must run, and fail, on the thread of its call.
             result = list(result)
         # The result of a method that returns None is not used.
         if self.returns not in (Any, NoneType):
@@ -97,6 +98,7 @@ def find_defect(driver: type[Driver]) -> str | None:
     settings = getattr(driver, "Settings", None)
     if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
         return "'Settings' must be a dataclass"
+    # Raises if a type cannot be resolved; the registry reports that.
     get_type_hints(settings)
     for field in dataclasses.fields(settings):
         if "help" not in field.metadata:
@@ -115,6 +117,7 @@ def make_driver(cls: type[Driver], settings: object = None) -> Driver:
         return cls(cls.Settings() if settings is None else settings)
     except KeyboardInterrupt:
         raise
+    # A SystemExit, too: a plugin must not end the program.
     except BaseException as error:
         doing = f"driver {cls.__name__}: __init__"
         raise as_poolmgr_error(error, doing)  # noqa: B904 - has its cause
@@ -130,6 +133,7 @@ def close_driver(driver: Driver, timeout: float = 5.0) -> None:
 
     :param timeout: seconds until a driver that hangs is abandoned
     """
+    # Not a thread of the calls' pool, which is closed by then.
     closing = threading.Thread(
         target=_close, args=(driver,), name="poolmgr-closing", daemon=True
     )

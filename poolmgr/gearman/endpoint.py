@@ -109,7 +109,7 @@ def client_context(
             "certificate its key, and a key its certificate"
         )
     # Unlike ssl.create_default_context(), this trusts no system authority.
-    # Its defaults verify the certificate and the host name.
+    # PROTOCOL_TLS_CLIENT verifies the certificate and the host name.
     context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _ssl.TLSVersion.TLSv1_2
     what = f"CA file {ca!r}"

@@ -59,7 +59,11 @@ class FakeCloud(Driver):
                 self._db = sqlite3.connect(
                     path,
                     timeout=30.0,
+                    # _call() begins transactions. sqlite3's own BEGIN takes no
+                    # lock, so a write could fail as "locked" in spite of the
+                    # timeout.
                     isolation_level=None,
+                    # _SQLITE lets the threads take turns.
                     check_same_thread=False,
                 )
                 # Many programs do not close a fake cloud. At the end of the
@@ -125,6 +129,7 @@ class FakeCloud(Driver):
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
         with self._call(timeout) as db:
+            # As in Neutron, a floating IP outlives its device.
             db.execute(
                 "UPDATE ip SET device_id = NULL, revision = revision + 1 "
                 "WHERE device_id = ?",
@@ -218,6 +223,7 @@ class FakeCloud(Driver):
         """Simulate a call of the cloud, and begin a transaction."""
         self.limiter.acquire()
         cfg = self._settings
+        # Without the lock, so that calls overlap as in a real cloud.
         time.sleep(min(cfg.call_time, timeout))
         if cfg.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
@@ -227,6 +233,7 @@ class FakeCloud(Driver):
             with _SQLITE, self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
+        # Raised by sqlite3 for a closed database.
         except sqlite3.ProgrammingError:
             raise CloudRefused("the fake cloud is closed") from None
         except sqlite3.Error as error:

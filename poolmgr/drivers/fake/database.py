@@ -12,7 +12,8 @@ from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import QuotaExceeded
 from poolmgr.ownership import Mark
 
-#: The unique of a row's mark.
+#: The unique of a row's mark. SQLite uses an index on an expression only for
+#: a query that spells it alike.
 UNIQUE = "json_extract(mark, '$.unique')"
 #: Creates the tables unless they exist.
 TABLES = f"""
@@ -45,6 +46,7 @@ def select_rows(
     select = f"SELECT * FROM {table}"
     if not column:
         return db.execute(select)
+    # One parameter: SQLite limits their number.
     where = f"WHERE {column} IN (SELECT value FROM json_each(?))"
     return db.execute(f"{select} {where}", (json.dumps([*values]),))
 
@@ -76,6 +78,7 @@ def choose_address(
 def device_of(row: tuple[Any, ...]) -> Device:
     """Return the device of a row in its current state."""
     id_, name, address, created, ready, fault, mark = row
+    # No timer changes the state of a device; the clock alone tells it.
     status: Status = "failed" if fault else "active"
     if time.time() < ready:
         status = "building"

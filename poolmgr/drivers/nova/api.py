@@ -100,6 +100,8 @@ class Api:
             so
         """
         refused: AccessInfo | None = None
+        # A token may have been revoked, or Nova be older than the newest
+        # version.
         for _attempt in range(2):
             access = self.login.access(timeout, refused)
             url = self.login.url_of(call.service, timeout)
@@ -136,12 +138,14 @@ class Api:
     ) -> list[E]:
         """Read all pages of a list.
 
-        The next page starts after the last entry; links are not followed.
+        The next page starts after the last entry.  Links are not followed:
+        behind a proxy they often have a wrong host.
 
         :param form: the type of the entries; others are left out
         :raises Busy: the list changed while it was read
         :raises CloudUnavailable: the list has no end; see :meth:`run`
         """
+        # Nova and Neutron name the field after the path.
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
         call = replace(call, params=query, expects=key)
@@ -160,9 +164,11 @@ class Api:
             for entry in _skip_unreadable(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
+            # Glance has other links, but its lists are filtered and short.
             links = bytes(answer.get(f"{key}_links", b"[]"))
             if not entries or links in (b"[]", b"null"):
                 return list(found.values())
+            # A cloud that ignores the marker sends the same page again.
             if len(found) == known:
                 break
         raise CloudUnavailable(
@@ -187,6 +193,7 @@ class Api:
         status, started = None, time.monotonic()
         try:
             answer = request()
+            # A login returns no response, but Keystone answered 201.
             status = getattr(answer, "status_code", 201)
             return answer
         except calls.FAILURES as error:
@@ -218,6 +225,7 @@ class Api:
             microversion_service_type=call.service,
             # The services log it as the global request id.
             global_request_id=context.request_id if context else None,
+            # keystoneauth would log in by itself.
             authenticated=False,
             raise_exc=False,
             # keystoneauth would log the bodies.

@@ -153,6 +153,7 @@ def error_of_answer(
     if status != 429 and _USED_UP.search(f"{kind} {reason}"):
         return errors.QuotaExceeded(f"{name}: {reason}{own}")
     message += own
+    # Old releases of Nova answer 413 when a rate limit is exceeded.
     if status in (413, 429):
         return errors.Busy(message, _retry_after(headers))
     if status >= 500:
@@ -191,6 +192,7 @@ def _reason_in(text: str) -> tuple[str, str]:
         # A proxy's HTML page, whose first words are enough.
         words = " ".join(re.sub(r"<[^<>]*>", " ", text).split())
         return _clean(words), ""
+    # Such as {"badRequest": {...}} of Nova, {"NeutronError": {...}}.
     if isinstance(body, dict) and len(body) == 1:
         (body,) = body.values()
     if isinstance(body, dict):
@@ -207,6 +209,7 @@ def _clean(text: str) -> str:
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds that the cloud asks to wait."""
     value = headers.get("Retry-After", "")
+    # A date, which HTTP allows as well, counts as none.
     seconds = float(value) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else 0.0
     return min(seconds, _LONGEST_PAUSE)
 
@@ -224,6 +227,7 @@ def _error_of_connection(
     where = one_line(urljoin(url, "/").rstrip("/"))
     if any(isinstance(each, http.ProxyError) for each in causes):
         where += " through the proxy of the environment"
+    # The innermost error is OpenSSL's own, which says most.
     for each in reversed(causes):
         if mistake := _tls_mistake_in(each):
             return errors.CloudRefused(
@@ -234,6 +238,7 @@ def _error_of_connection(
     words = getattr(causes[-1], "strerror", None) or str(causes[-1])
     why = _clean(words) or "it failed without a reason"
     text = f"{call}: cannot reach {where}: {why}"
+    # Then no request was sent, so nothing can have been created.
     unconnected = (http.NewConnectionError, http.ConnectTimeoutError)
     if any(isinstance(each, unconnected) for each in causes):
         return errors.CloudUnavailable(text)
@@ -248,6 +253,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """
     while error is not None:
         yield error
+        # As in a traceback, "from None" hides the context.
         hidden = error.__suppress_context__
         error = error.__cause__ or (None if hidden else error.__context__)
 

@@ -165,6 +165,7 @@ def _make_session(
     try:
         config = OpenStackConfig(
             load_yaml_config="cloud" in wanted,
+            # Variables OS_* must not be mixed with [nova].
             load_envvars="auth" not in wanted,
             app_name="poolmgr",
             app_version=importlib.metadata.version("poolmgr"),
@@ -183,6 +184,7 @@ def _make_session(
         raise ConfigError(
             f"{origin}: openstacksdk cannot use this: {why} ({_PLACES})"
         ) from error
+    # Now those of OS_* variables are known, too.
     _hide(region.get_auth_args())
     return region, session
 
@@ -201,6 +203,7 @@ def _make_v3_plugin(session: Session, origin: str) -> v3.BaseAuth:
     url = check_address(f"{origin}: auth_url", plugin.auth_url or "")
     url = with_version(url, "v3")
     if isinstance(plugin, v3.BaseAuth):
+        # The caller's own session keeps its address.
         plugin = copy.copy(plugin)
         plugin.auth_url = url
         return plugin
@@ -215,6 +218,7 @@ def _make_v3_plugin(session: Session, origin: str) -> v3.BaseAuth:
 def _credentials_in(settings: NovaSettings) -> dict[str, Any]:
     """Return the credentials in ``[nova]``, as arguments for the SDK."""
     required = _REQUIRED[settings.auth_type]
+    # keystoneauth's own "password" would ask Keystone for its versions.
     plugin = f"v3{settings.auth_type.removeprefix('v3')}"
     names = {option.dest for option in get_plugin_loader(plugin).get_options()}
     if plugin == "v3applicationcredential":
@@ -277,6 +281,7 @@ def _read_auth(path: str, cloud: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         why = getattr(error, "strerror", None) or f"no valid YAML{where}"
+        # Without its cause, whose text quotes the line with the secret.
         raise ConfigError(one_line(f"clouds.yaml ({path}): {why}")) from None
     for name in ("clouds", cloud, "auth"):
         found = found.get(name) if isinstance(found, dict) else None

@@ -14,6 +14,7 @@ from poolmgr.text.secrecy import masked
 
 #: Longest text of a fault that is kept, in characters.
 _LONGEST_FAULT = 500
+# With deferred deletion, Nova still lists what it has yet to reclaim.
 _GONE = ("DELETED", "SOFT_DELETED")
 # Any other status, such as UNKNOWN, says nothing about the device: the driver
 # waits for the next one.

@@ -60,6 +60,7 @@ class NovaCloud(Servers, FloatingIPs):
         self._secret_files = account.secret_files
         self.api = Api(account, settings, self)
         self.resources = ConfiguredResources(self.api, settings)
+        # Threads can share it: next() of a cycle is atomic.
         self.zones = cycle(settings.availability_zones or [""])
 
     def close(self) -> None:

@@ -114,6 +114,7 @@ class FloatingIPs(Driver):
         """
         found = self._read_ips([_UNATTACHED], timeout)
         ours = [ip for ip in found if ip.mark and ip.mark.unique in uniques]
+        # One that belongs to a device is never the result of a BUILD_IP.
         return [ip for ip in ours if not ip.goes_with]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
@@ -131,6 +132,7 @@ class FloatingIPs(Driver):
             {"port_id": port.id, "fixed_ip_address": fixed.ip_address}
             for port in self._read_ports(timeout, device_id=device.id)
             for fixed in port.fixed_ips
+            # Neutron attaches floating IPs to IPv4 addresses only.
             if "." in fixed.ip_address
         ]
         # The device's own address first: it is in the network that the
@@ -172,6 +174,7 @@ class FloatingIPs(Driver):
         if ports:
             queries.append({"port_id": [port.id for port in ports]})
         found = self._read_ips(queries, timeout)
+        # One that is just being attached may be in both lists.
         by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
         return list(by_id.values())
 
@@ -222,6 +225,7 @@ class FloatingIPs(Driver):
             try:
                 entries += self.api.read_list(call, _IP, timeout)
             except Refused as error:
+                # A cloud without routers has no floating IPs.
                 if error.kind != _NO_ROUTERS:
                     raise
         ports = {

@@ -110,6 +110,7 @@ class Login:
 
     def _request_token(self, timeout: float) -> _Result:
         plugin, session = self._account.plugin, copy.copy(self._session)
+        # get_auth_ref() takes no timeout of its own.
         session.timeout = timeout
         url = str(plugin.auth_url)
         try:
@@ -135,6 +136,7 @@ class Login:
 
     def _url_in_catalog(self, service: ServiceType, timeout: float) -> str:
         region = self._account.region
+        # A login for no project has an empty catalog; its error says more.
         self.project_id(timeout)
         try:
             url = self.access(timeout).service_catalog.url_for(

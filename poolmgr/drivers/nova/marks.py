@@ -104,6 +104,7 @@ def mark_in_description(description: str) -> tuple[Mark | None, str]:
         return None, ""
     pairs = (word.partition("=") for word in words)
     fields = {key: unquote(value) for key, _equals, value in pairs}
+    # Anybody may have edited the description.
     with suppress(ValueError):
         encoded = base64.urlsafe_b64decode(fields.get("unique64", ""))
         fields.setdefault("unique", encoded.decode())
@@ -139,4 +140,5 @@ def _join(fields: Mapping[str, str]) -> str:
 
 
 def _digest(text: str) -> str:
+    # A tag of Nova has at most 60 characters, and no comma or slash.
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]

@@ -125,6 +125,7 @@ class ConfiguredResources:
             try:
                 self._found[setting] = self._look_up(setting, timeout)
             except CloudRefused as error:
+                # Not a new error: callers need its class and status.
                 error.args = (f"[nova] {setting}: {error}",)
                 raise
         return self._found[setting]
@@ -138,6 +139,7 @@ class ConfiguredResources:
         if setting == "availability_zones":
             return self._check_zones(value, timeout)
         if isinstance(value, tuple):
+            # An empty name chooses the only network.
             names = value or ("",)
             return [self._find(setting, name, timeout) for name in names]
         return self._find(setting, value or "", timeout)
@@ -190,7 +192,8 @@ class ConfiguredResources:
         """List the resources with an id, or else those with a name."""
         filters: list[dict[str, Any]] = [{}]
         if setting == "image":
-            # A cloud may have thousands of public images.
+            # A cloud may have thousands of public images, and Glance does
+            # not filter by "name or id".
             filters = [{"name": name}, {"id": f"in:{name}"}]
         elif setting == "networks" and not name:
             filters = [{"router:external": False}]

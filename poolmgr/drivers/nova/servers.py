@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 #: Names, tags or ids in one request, so that its URL stays below 8 KiB.
 BATCH = 60
-#: Servers on one page of Nova's lists.
+#: Servers on one page of Nova's lists, unless its max_limit was changed.
 _PAGE = 1000
 _SERVERS = "/servers"
 
@@ -61,6 +61,7 @@ class Servers(Driver):
                 "POST", "compute", _SERVERS, body=body, expects="server"
             )
             created = self.api.read(call, Entry, timeout)
+        # Nova does not answer a creation time yet.
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
             created.id, name, "building", None, now, None, mark, has_own_ip
@@ -142,6 +143,7 @@ class Servers(Driver):
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
         before = device.mark
+        # Tags first: a device with a mark is looked for by its tags.
         if before is None or before.unique != mark.unique:
             for tag in marks.tags_of(mark, device.name):
                 path = path_of(_SERVERS, device.id, "tags", tag)
@@ -151,6 +153,7 @@ class Servers(Driver):
         body = {"metadata": changes}
         call = ApiCall("POST", "compute", path, body=body, expects="metadata")
         now = self.api.read(call, dict[str, Any], timeout)
+        # The reaper would delete a device whose hand-over was lost.
         if not changes.items() <= now.items():
             raise CloudUnavailable(f"device {device.name!r} was not marked")
 
@@ -169,6 +172,7 @@ class Servers(Driver):
         groups = resources.get("security_groups", ())
         user_data = base64.b64encode(resources.get("user_data", b"")).decode()
         options = {
+            # Nova passes the name on to Neutron, which accepts an id.
             "security_groups": [{"name": id_} for id_ in groups],
             "key_name": resources.get("key_name"),
             "user_data": user_data,

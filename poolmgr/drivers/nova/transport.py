@@ -32,6 +32,8 @@ def limit(session: Session, size: int) -> Session:
     transport = Transport(size, session.session)
     session = copy.copy(session)
     session.redirect = False
+    # keystoneauth closes _session when the session is garbage, so the copy
+    # must not have the caller's.
     http = session.session = session._session = copy.copy(session.session)
     http.trust_env = False  # the transport reads the environment
     http.adapters = copy.copy(http.adapters)
@@ -64,6 +66,7 @@ class Transport(TCPKeepAliveAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kw: Any) -> Any:
         """See :class:`requests.adapters.HTTPAdapter`."""
         pool: Any = super().get_connection_with_tls_context(*args, **kw)
+        # The pool of a host is the same for all of its requests.
         if not isinstance(pool.ConnectionCls, partial):
             pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
         return pool
@@ -114,6 +117,7 @@ class _TimedReader(io.RawIOBase):
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
+        # urllib3 has set it to what is left of the total.
         self._end = time.monotonic() + sock.gettimeout()
 
     def makefile(self, _mode: str) -> io.BufferedReader:
