@@ -110,6 +110,7 @@ class BlockingCloud:
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         task: Any = asyncio.current_task()
         self._running.add(task)
+        # Interrupted between two calls: then this one raises.
         if self._interruption is not None:
             task.cancel()
         context = current() or RequestContext()
@@ -167,6 +168,7 @@ class LoopThread(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="poolmgr-loop", daemon=True)
+        # It belongs to the loop that first waits for it.
         self._end = asyncio.Event()
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self.start()
@@ -217,6 +219,7 @@ def open_cloud(
     try:
         yield blocking
     finally:
+        # In this order: clean-ups need the loop, and calls need the driver.
         with suppress(DeadlineExceeded):
             blocking.within(pace.clean_up).wait(cloud.calls.settle())
         thread.close(pace.close)

@@ -85,6 +85,7 @@ class Breaker:
         if not self.open:
             return
         refused = self.refusal(self.reason)
+        # At its deadline a job that waits here fails with this reason.
         if (context := current()) is not None:
             context.trouble = refused
         self.waiting += 1
@@ -127,6 +128,7 @@ class Breaker:
     def stop_waiting(self) -> None:
         """Let calls fail instead of waiting from now on."""
         self.may_wait = False
+        # Wakes the first in the queue; the others then fail one by one.
         self._trial_due.set()
 
     def _count_failure(self, error: PoolmgrError) -> None:

@@ -87,6 +87,7 @@ class Calls:
 
         A call that was given up counts until its thread returns.
         """
+        # Health checks run on other threads: tuple() copies at once.
         in_flight = tuple(self._in_flight)
         since = min((call.since for call in in_flight), default=math.inf)
         if since == math.inf:
@@ -188,6 +189,7 @@ class Calls:
         raise Closed
 
     async def _acquire_slot(self, call: DriverCall[Any]) -> None:
+        # In this order, so that a build that waits holds no common slot.
         if not call.urgent:
             await self._build_slots.acquire()
         try:
@@ -233,6 +235,7 @@ class Calls:
         allowed = self._timeout + _DRIVER_GRACE
         left = call.since + allowed - call.loop.time()
         if left > 0:
+            # Infinite while the call waits for the rate limit.
             pause = min(left, allowed)
             call.watchdog = call.loop.call_later(pause, self._watch, call)
             return

@@ -85,6 +85,7 @@ class Cloud(Devices):
         """
         if not hasattr(self.driver, method):
             raise errors.PluginFailed(f"this driver has no {method}")
+        # As a change, so that a cancel waits until the call has ended.
         verb: Verb[Any] = Verb(method, "changing compute", Any)
         return await self.calls.ask(verb, *args)
 
@@ -120,6 +121,7 @@ class Cloud(Devices):
 
         async def find() -> Sequence[FloatingIP]:
             found = await self.ips_of_job(mark.unique)
+            # Clients may reuse a unique; a mark has time and handle, too.
             return [ip for ip in found if ip.mark == mark]
 
         calls, what, delete = self.calls, "a floating IP", self._delete_ip
@@ -246,6 +248,7 @@ class Cloud(Devices):
     async def _delete_ip(self, ip: FloatingIP) -> None:
         async def is_gone() -> bool:
             now = await self.find_ip(ip.address)
+            # The cloud may have given the address to somebody else.
             return now is None or now.id != ip.id
 
         calls, what = self.calls, f"floating IP {ip.address}"

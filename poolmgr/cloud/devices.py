@@ -185,6 +185,7 @@ class Devices:
         """Return why a device failed, in as much detail as the cloud has."""
         reason = ""
         try:
+            # The job has failed; it must not wait long for the details.
             async with asyncio.timeout(_EXPLAIN_TIME):
                 reason = await self.calls.ask(verbs.EXPLAIN_FAILURE, device)
         except (errors.PoolmgrError, TimeoutError) as error:

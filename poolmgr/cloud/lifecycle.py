@@ -17,7 +17,7 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between requests for a change: first and longest pause.
 PAUSES = 0.1, 2.0
-#: Seconds before the search for what a request may have created.
+#: Seconds before the search for what a request may have created: lists lag.
 _SEARCH_PAUSES = 2.0, 5.0
 #: Maximum number of requests for a resource that is not found.
 _MAX_REQUESTS = 3
@@ -65,6 +65,7 @@ class Creation(Generic[T]):
         except BaseException:
             self._has_ended = True
             if self._created or self._is_unknown:
+                # A second cancel ends the wait, but not the clean-up.
                 await asyncio.shield(self.calls.own(self._clean_up()))
             raise
         self._has_ended, self._result = True, result.id
@@ -81,6 +82,7 @@ class Creation(Generic[T]):
                 unknown = error
             LOG.warning("%s; checking whether it was created", unknown)
             await pause_before_retry(unknown, pause)
+            # A result may have come after its call was given up.
             for resource in (*self._created.values(), *await self.find()):
                 LOG.info("%s was created", self.what)
                 return resource
@@ -106,11 +108,13 @@ class Creation(Generic[T]):
                 async with time_limit(context, self.calls.pace.clean_up):
                     # Known resources first, because a cloud that cannot list
                     # them may still delete them.
+                    # Not a loop over them: late results are added meanwhile.
                     while self._created:
                         await self._discard(self._created.popitem()[1])
                     found = await self.find() if self._is_unknown else ()
                     for resource in found:
                         await self._discard(resource)
+        # The reaper deletes what is left.
         except PoolmgrError as error:
             LOG.warning("%s may still exist: %s", self.what, error)
 

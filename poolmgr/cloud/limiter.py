@@ -28,6 +28,7 @@ class RateLimiter(RequestLimiter):
         call = CALL.get()
         if self._interval:
             if call is not None:
+                # The timeout of the call must not count this wait.
                 call.since = math.inf
             context = current()
             self._wait(context is not None and context.urgent)
@@ -42,11 +43,13 @@ class RateLimiter(RequestLimiter):
             self._urgent -= urgent
             unused = time.monotonic() - max(0.0, 1.0 - self._interval)
             self._next = max(self._next, unused) + self._interval
+            # Those who wait have computed their pauses from the old values.
             self._changed.notify_all()
 
     def _pause(self, urgent: bool) -> float:
         """Return the seconds to wait before the next try; 0 for none."""
         pause = self._next - time.monotonic()
         if self._urgent and not urgent:
+            # The next turn is for an urgent request, at least.
             return max(pause, self._interval)
         return pause

@@ -65,6 +65,7 @@ class Lookups(Generic[V]):
         """
         context = current() or RequestContext()
         batch = self._next
+        # A batch that nobody waits for is cancelled.
         if batch is None or not batch.waiting:
             batch = self._next = self._start_batch(context)
         batch.keys.add(key)
@@ -94,6 +95,7 @@ class Lookups(Generic[V]):
             if previous is not None:
                 # A request that hangs delays the next one only for a moment.
                 await asyncio.wait([previous], timeout=_LOOKUP_TIMEOUT)
+            # A key that comes from now on needs a newer result.
             self._next = None
             with bound(shared):
                 return await self._calls.ask(self._verb, sorted(batch.keys))

@@ -48,9 +48,11 @@ class Poller:
             raise Closed
         loop = asyncio.get_running_loop()
         if not self._waiting:
+            # The age must not count the time when nobody waited.
             self._loop, self._polled_at = loop, loop.time()
         change: asyncio.Future[Device | None] = loop.create_future()
         self._waiting[change] = device
+        # Also when the job that waits is cancelled.
         change.add_done_callback(self._waiting.pop)
         if self._task is None:
             # In a context of its own, because it polls for all jobs.
@@ -112,6 +114,7 @@ class Poller:
 
         :returns: the number of requests
         """
+        # A copy: jobs come and go during the call.
         waiting = dict(self._waiting)
         devices = {device.id: device for device in waiting.values()}
         # Urgent, because hundreds of builds may wait for these few requests.

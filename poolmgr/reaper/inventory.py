@@ -97,6 +97,7 @@ def find_one(kind: str, which: str, items: Sequence[Item]) -> Item:
     :raises NotFound: there is no match
     :raises Ambiguous: several items have the name
     """
+    # A device may be named like the id of another one.
     by_id = [each for each in items if each.resource.id == which]
     by_name = [each for each in items if each.name == which]
     found = by_id or by_name

@@ -54,6 +54,7 @@ class ReaperLoop:
             if self.settings.mode != "off":
                 try:
                     await self.run_once()
+                # Orphans cost money: a bug must not end the search for good.
                 except Exception:
                     LOG.exception("reaper: internal error (a bug in poolmgr)")
 
@@ -78,6 +79,7 @@ class ReaperLoop:
         tell(self._manager.observer.reaper_looked, found)
 
     def _log(self, findings: Sequence[Finding]) -> None:
+        # Only the last run's, so that one that comes back is logged again.
         logged, self._logged = self._logged, set()
         for each in findings:
             key = each.item.resource.id, each.verdict, each.mark.state

@@ -100,6 +100,7 @@ class InFlight:
     async def _ask(
         self, server: Address, marks: Collection[Mark]
     ) -> dict[Mark, str]:
+        # Once to connect, and once for all answers.
         limit = 2 * self.options.connect_timeout
         try:
             async with (
@@ -112,6 +113,7 @@ class InFlight:
                     if await client.has(unique=mark.unique, handle=mark.handle)
                 }
         except PoolmgrError as error:
+            # The reason names the server itself.
             why = str(error).rpartition(f"{server}: ")[2]
             reason = f"job server {server} cannot be asked: {why}"
             return dict.fromkeys(marks, reason)
@@ -185,7 +187,7 @@ class Reaper:
                 each = await self._remove(each)
             if each.verdict == "removed":
                 removed += 1
-                # The next search must not miss it.
+                # Or the next search would count it among the disappeared.
                 self._number[each.kind] -= 1
             done.append(each)
         return done
@@ -223,6 +225,7 @@ class Reaper:
             async with _time_limit(f"removing {found}"):
                 if not await self._is_unchanged(resource):
                     return found.kept("it was changed meanwhile")
+                # Deleting others may have taken minutes, time for a delivery.
                 busy = await self._jobs.reasons([found.mark])
                 if found.mark in busy:
                     return found.kept(busy[found.mark])
@@ -238,6 +241,7 @@ class Reaper:
 
     async def _is_unchanged(self, resource: Device | FloatingIP) -> bool:
         if isinstance(resource, Device):
+            # A new mark, written by a take-over, makes it unequal.
             return resource in await self._cloud.find_devices(resource.name)
         if await self._cloud.find_ip(resource.address) != resource:
             return False
