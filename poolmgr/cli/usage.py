@@ -29,7 +29,7 @@ _SYNONYMS = {
     "show": "get describe info",
     "worker": "start run serve",
     "status": "queue",
-    "reap": "gc purge cleanup",
+    "reap": "gc purge cleanup orphans",
 }
 _SERVICE = "leave it out, the worker stays in the foreground"
 #: Options of Libra's own Pool Manager, and what to do instead.
@@ -42,9 +42,6 @@ _LIBRA_OPTIONS = {
     "-d": "use --debug",
     "--gearman": "use --gearman-server",
 }
-#: Commands with these verbs are suggested only to users who typed the verb.
-_DESTRUCTIVE = {"delete", "remove", "reap"}
-
 
 #: The help of cliff's own options.
 _HELP = {
@@ -73,7 +70,9 @@ def report_in_one_line(parser: ArgumentParser) -> None:
             message = f"unexpected argument {word!r}"
             # "-nd" is two options.
             option = word if word.startswith("--") else word[:2]
-            if instead := _LIBRA_OPTIONS.get(option):
+            may_be_worker = parser.prog in ("poolmgr", "poolmgr worker")
+            instead = _LIBRA_OPTIONS.get(option)
+            if instead and (instead != _SERVICE or may_be_worker):
                 message += f"; {instead}"
             else:
                 similar = _similar(word, parser._option_string_actions)
@@ -96,7 +95,9 @@ def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:
     fitting = _fitting(words[:2], names) or _fitting(words[:1], names)
     has_verbs = any(name.startswith(f"{words[0]} ") for name in names)
     wrong = one_line(" ".join(words[: 1 + has_verbs]))
-    suggested = _suggest(fitting)
+    # Without deleting anything, it lists the orphans.
+    safe = [{"reap": "reap --dry-run"}.get(each, each) for each in fitting]
+    suggested = _suggest(safe)
     return f"{wrong!r} is not a command{suggested}. See 'poolmgr --help'"
 
 
@@ -104,20 +105,16 @@ def _fitting(typed: Iterable[str], names: Sequence[str]) -> Sequence[str]:
     """Return the commands that have all words typed, or what they mean."""
     words = _split(*typed)
     known = _split(*names, *_SYNONYMS.values())
-    # A mistake must not lead to a deletion.
-    harmless = [word for word in known if not _deletes({word})]
     meant = []
     for word in words:
-        close = [word] if word in known else _similar(word, harmless)[:1]
-        close = close or [each for each in harmless if each.startswith(word)]
+        close = [word] if word in known else _similar(word, known)[:1]
+        close = close or [each for each in known if each.startswith(word)]
         meant.append(_meanings({*close}))
     exact = [name for name in names if _split(name) == words]
     return exact or [
         name
         for name in names
-        if words
-        and all(each & _split(name) for each in meant)
-        and (_deletes(words) or not _deletes(_split(name)))
+        if words and all(each & _split(name) for each in meant)
     ]
 
 
@@ -128,10 +125,6 @@ def _split(*texts: str) -> set[str]:
 def _meanings(words: set[str]) -> set[str]:
     """Return words, and poolmgr's own words for them."""
     return words | {own for own in _SYNONYMS if words & _split(_SYNONYMS[own])}
-
-
-def _deletes(words: set[str]) -> bool:
-    return bool(_meanings(words) & _DESTRUCTIVE)
 
 
 def _similar(wrong: str, known: Iterable[str]) -> list[str]:

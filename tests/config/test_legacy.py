@@ -166,6 +166,8 @@ def test_worker_and_check_report_every_unused_option(
         (["worker", "--pid", "x"], "'--pid'; leave it out"),
         (["worker", "--log-config", "x"], "use --log-config-append"),
         (["--gearman", "a:1", "worker"], "use --gearman-server"),
+        (["config", "show", "--group", "x"], "'--group'. See"),
+        (["build-device", "-n", "3"], "'-n'. See"),
         (
             ["--nova_pass=planted", "worker"],
             "unexpected argument '--nova_pass'",
