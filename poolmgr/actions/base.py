@@ -87,6 +87,7 @@ def ip_address(help: str) -> dict[str, Any]:
 
     def check(value: object) -> str:
         try:
+            # ipaddress accepts a zone, as in "fe80::1%eth0"; clouds do not.
             if not isinstance(value, str) or "%" in value:
                 raise ValueError
             return str(ipaddress.ip_address(value))

@@ -52,8 +52,10 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
                 now = await self.reread(ip)
                 if now is not None and mark.is_still(now.mark):
                     return  # only the answer was lost
+                # Another delivery has taken it over.
                 if now is not None and not before.is_still(now.mark):
                     raise
+                # Neutron's list may lack it for a moment.
                 if now is None and loop.time() > end:
                     raise
                 ip = now or ip

@@ -100,6 +100,7 @@ class JobContext:
         :param done: number of finished steps
         :param total: number of all steps
         """
+        # A plain action calls this on its thread.
         self._loop.call_soon_threadsafe(self._run.report, done, total)
 
     def remaining(self) -> float:
@@ -201,6 +202,7 @@ async def _call_on_thread(
     done = run_on_thread(partial(method, BlockingContext(run, blocking)))
     try:
         return await asyncio.shield(done)
+    # A thread cannot be cancelled: its call of the cloud raises instead.
     except asyncio.CancelledError:
         blocking.interrupt(run.error or Stopped("running the action"))
         return await asyncio.shield(done)
