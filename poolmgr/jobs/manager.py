@@ -154,6 +154,7 @@ class AsyncPoolManager:
             name = wire.decode(message)["action"]
             return bool(self.actions.load(name).long)  # type: ignore[arg-type]
         except Exception:
+            # The job fails at once; its answer has the reason.
             return False
 
     def running(self) -> list[RunningJob]:
@@ -192,8 +193,10 @@ class AsyncPoolManager:
         self.stop()
         self._refuse = Closed
         if self._tasks:
+            # A run answers half a second after its clean-up time.
             seconds = self.longest_cleanup() + 1.0
             await asyncio.wait(self._tasks, timeout=seconds)
+        # In this order: clean-ups still call the cloud.
         await self.cloud.calls.settle()
         self.cloud.close()
         if self._owns_driver:
@@ -201,6 +204,7 @@ class AsyncPoolManager:
             await run_on_thread(partial(close_driver, self.driver, seconds))
 
     def _end(self, run: JobRun, outcome: Outcome) -> None:
+        # After a cancel, a new run may have its key.
         if self._runs.get(run.key) is run:
             del self._runs[run.key]
         ended = EndedJob(

@@ -53,6 +53,7 @@ def decode(message: object) -> Message:
 
 def encode(answer: Message) -> bytes:
     """Return the answer's payload: one line of ASCII."""
+    # Escaped, because UTF-8 has no form of a lone surrogate.
     return json.dumps(answer).encode("ascii")
 
 

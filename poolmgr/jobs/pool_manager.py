@@ -147,6 +147,7 @@ class PoolManager:
         """
         try:
             return self._outcome(message, job).answer
+        # A message has an answer in any case.
         except Closed as closed:
             actions, settings = self._manager.actions, self.settings
             asked = JobRequest.parse(message, actions, settings)
@@ -224,6 +225,7 @@ class PoolManager:
             thread = self._start()
             if self._closing is None:
                 self._closing = thread.submit(self._manager.close())
+        # Without the lock, so that other threads' calls raise Closed at once.
         self._closing.result()
         # An action that does not end keeps the loop, in the background.
         if self._manager.is_idle:
@@ -242,6 +244,7 @@ class PoolManager:
         """
         # Before the lock: a thread of the parent may have held it.
         self.driver.require_own_process()
+        # A callback on the loop would wait for itself.
         if threading.current_thread() is self._thread:
             return function()
 

@@ -72,6 +72,7 @@ class JobRequest:
             asked.instance = action()
         except BaseException as error:  # a plugin may even raise SystemExit
             failure = as_poolmgr_error(error, "reading the message")
+            # Its frames would keep the message in memory.
             asked.error = failure.with_traceback(None)
         return asked
 
@@ -114,6 +115,7 @@ class JobRequest:
         """
         reason = message_of(error)
         handed_back = isinstance(error, errors.DeviceNotDeleted)
+        # Libra's client later deletes the device that a FAIL names.
         added = dict(error.answer) if handed_back else {}
         if self.settings.explain_failures:
             added["error"] = {
@@ -125,6 +127,7 @@ class JobRequest:
             added = wire.snapshot(added)
         except BaseException as wrong:
             what = f"{self.title} raised {describe(error)}: {describe(wrong)}"
+            # Not for ever: a PluginFailed adds no fields of a plugin.
             return self.fail(errors.PluginFailed(what))
         answers = self.action.answers if self.action else ()
         own = {k: v for k, v in self.fields.items() if k not in answers}
