@@ -145,6 +145,7 @@ class Configuration:
         :raises PluginError: the driver cannot be loaded
         """
         found = [*options.GROUPS]
+        # Those of nova are checked with any driver: GROUPS has them.
         if (name := self.driver_name().lower()) != "nova":
             found.append((name, self._driver_class().Settings))
         return found
@@ -160,11 +161,13 @@ class Configuration:
         try:
             groups = self.groups()
         except ConfigError as error:
+            # The mistakes in the other groups are reported as well.
             problems.append(str(error))
         for group, kind in groups:
             made, wrong = self._read_group(group, kind)
             found.append((group, made))
             problems += wrong
+        # A mistake in [poolmgr] may be found twice: it is read for the driver.
         require_no_problems([*dict.fromkeys(problems)])
         return found
 
@@ -206,11 +209,13 @@ class Configuration:
         known = options.options_by_key((*options.GROUPS, (group, kind)))
         values, problems = {}, []
         for option in options_of(group, kind):
+            # A password may be equal to the name of an option.
             secrecy.show(option.name)
             if (entry := self.entry(option)) is None:
                 continue
             try:
                 text = self._text(option, known)
+                # Before the text is parsed, because an error may repeat it.
                 note = secrecy.hide if option.secret else secrecy.show
                 note(entry.text, text)
                 values[option.name] = options.parse_value(text, option)
@@ -234,6 +239,7 @@ class Configuration:
         template, texts = _References(entry.text), {}
         for name in template.get_identifiers():
             group, _, plain = name.rpartition(".")
+            # In Libra's files a name refers to the group it is written in.
             named = known.get((group or entry.key[0], plain))
             named = named or known.get((group or option.group, plain))
             if named is None:

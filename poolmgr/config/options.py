@@ -85,6 +85,8 @@ def options_by_key(groups: Iterable[Group]) -> dict[Key, Option]:
 
 # -- conversion -------------------------------------------------------------
 
+# Not the line feed, which separates the lines of a value. Surrogates stand for
+# bytes that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -98,6 +100,7 @@ def parse_value(text: str, option: Option) -> Any:
         raise ValueError("has a control character in it, or is not UTF-8")
     value: Any = text.strip()
     if option.kind is tuple:
+        # Names of networks, for instance, may have blanks in them.
         items = re.split(r"[,\s]" if option.words else r"[,\n]", text)
         value = tuple(filter(None, map(str.strip, items)))
         if any(item[0] in "'\"" or item[-1] in "'\"" for item in value):

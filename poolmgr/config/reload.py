@@ -37,6 +37,7 @@ class Reload:
             conf = self._conf.reread()
             log_remarks(conf)
             conf.read_all()
+            # Reads the TLS files, which may be broken.
             conf.gearman().connection_options()
             new = [conf.group(g, type(old)) for g, old in self._present]
         except Exception as error:  # a driver's settings can raise anything

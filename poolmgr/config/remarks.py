@@ -33,6 +33,7 @@ def log_remarks(conf: Configuration) -> None:
             continue
         if entry.key != (option.group, option.name):
             LOG.info("%s is deprecated: use %s", entry.where, option.shown)
+        # Only in a file has an entry a line.
         if entry.line and entry.text and option.secret:
             secrets[entry.source] = option.shown
         if option.shown == "[gearman] ssl_key":
@@ -84,6 +85,7 @@ def _reason(
     """Return why an unknown option has no effect."""
     group = entry.key[0]
     groups = {each for each, _name in known}
+    # The group of an installed driver that is not in use.
     if group in drivers and group not in groups:
         return FOREIGN
     spelled = [f"[{group}] {name}" for group, name in known]

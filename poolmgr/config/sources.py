@@ -96,6 +96,7 @@ class _Parser(BaseParser):
         self.entries: Entries = {}
         self._path = path
         self._section = ""
+        # Some editors begin a file with a byte order mark.
         text = Path(path).read_text("utf-8-sig", "surrogateescape")
         # An empty line ends the last value.
         self._lines = [*text.split("\n"), ""]
@@ -117,6 +118,7 @@ class _Parser(BaseParser):
             why = "there is no [section] before it, such as [worker]"
             raise ParseError(why, number, "")
         line = self._lines[number - 1].rstrip()
+        # The parser has removed the quotes of the text.
         is_quoted = line.endswith((f"{text}'", f'{text}"'))
         problem = ""
         if COMMENT.search(text) and not is_quoted:
@@ -126,6 +128,7 @@ class _Parser(BaseParser):
             )
         name = self._section.lower(), key.lower()
         before = self.entries.get(name)
+        # oslo.config would use the last one, without a word.
         if before and before.text != text:
             problem = f"has another value in line {before.line}; remove one"
         shown = f"[{one_line(self._section)}] {one_line(key)}"
