@@ -59,6 +59,7 @@ class AssignedJob:
     def answer(self, outcome: Outcome) -> None:
         """Send the answer, unless the connection is lost."""
         assignment, answer = self.assignment, wire.encode(outcome.answer)
+        # To ask for a confirmation costs two echoes.
         if not outcome.followed:
             assignment.complete(answer)
         elif not assignment.lost:

@@ -55,6 +55,7 @@ class JobServerQueries:
         with contextlib.suppress(TransportError):
             if server not in self._clients:
                 client = Client([server], self._options)
+                # It stays connected for the next questions.
                 self._clients[server] = await client.__aenter__()
             self._waiting[server] = await admin.waiting(
                 server, self._function, self._options
@@ -79,9 +80,11 @@ class JobServerQueries:
             return None
         try:
             async with asyncio.timeout(_TIMEOUT):
+                # A cut unique may be that of several jobs.
                 unique = b"" if job.cut else job.raw_unique
                 return await client.listeners(unique)
         except (TimeoutError, TransportError, ValueError):
+            # Another look-up may have closed it already.
             if self._clients.get(job.server) is client:
                 del self._clients[job.server]
                 await client.__aexit__(None, None, None)

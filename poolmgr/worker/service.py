@@ -107,6 +107,7 @@ class Service:
         """Use new limits and timeouts."""
         self.settings = settings
         self.slots.adopt(settings)
+        # There may be more slots now.
         self._worker.grab()
 
     def call(self, function: Callable[[], None]) -> None:
@@ -177,6 +178,7 @@ class Service:
                 job.drop()
             else:
                 job.answer(await job.start(self.manager))
+        # A confirmation takes a round trip, in which the slot is free.
         self.slots.done(job)
         self._worker.grab()
         await job.confirm()
@@ -226,6 +228,7 @@ class Service:
         LOG.warning("the time to drain is up: stopping the running jobs")
         self._starts = False
         self.manager.stop()
+        # Runs answer half a second after their clean-up; the rest is reserve.
         end = self._loop.time() + self.manager.longest_cleanup() + 5.0
         while self.slots.busy and self._loop.time() < end:
             await asyncio.sleep(_TICK)

@@ -117,6 +117,7 @@ class Interruption(Ending):
         loop = asyncio.new_event_loop()
         task = loop.create_task(main)
         self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
+        # The signal may have come before there was a task.
         if self.number is not None:
             task.cancel()
         try:

@@ -80,6 +80,7 @@ class JobSlots:
         held = self._settings.held_jobs - self.held
         if self._held_bytes >= HELD_BYTES:
             held = 0
+        # There must be room for all of one kind: nobody knows what arrives.
         if self._reserved >= min(short, long + held):
             return False
         if self._reserved >= long or self._no_capacity():

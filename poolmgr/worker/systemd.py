@@ -41,6 +41,7 @@ class Notifier:
         self.interval = _INTERVAL
         watchdog = environment.get("WATCHDOG_USEC", "")
         if watchdog.isdecimal() and int(watchdog):
+            # Three notifications in the time in which systemd expects one.
             self.interval = min(_INTERVAL, int(watchdog) / 3e6)
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._ready = False
@@ -49,6 +50,7 @@ class Notifier:
         """Send assignments such as ``READY=1``."""
         # systemd has other kinds of sockets for virtual machines.
         if self._address.startswith(("/", "@")):
+            # "@" stands for the NUL of an abstract socket.
             address = re.sub("^@", "\0", self._address)
             kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
             with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as to:
@@ -73,6 +75,7 @@ class Notifier:
     def reloading(self) -> Iterator[None]:
         """Announce that the block reloads the configuration."""
         if self._ready:
+            # Type=notify-reload requires the time.
             now = time.monotonic_ns() // 1000
             self.send("RELOADING=1", f"MONOTONIC_USEC={now}")
         yield
