@@ -102,6 +102,7 @@ class StateCollector(Collector):
         # The pages share a few threads, so many requests for metrics must not
         # each wait for a job server that does not answer.
         if time.monotonic() > self._fresh_until:
+            # Not on the worker's loop, which may hang.
             self._queues = asyncio.run(self._read_queues())
             self._fresh_until = time.monotonic() + TIMEOUT
         connections = self.service.connections

@@ -113,6 +113,7 @@ def write_report(
     :param descriptors: returns the descriptors of the files to write to
     """
 
+    # Without logging, whose lock a thread that hangs may hold.
     def write() -> None:
         lines = list(map(one_line, _report(service)))
         for file in descriptors():

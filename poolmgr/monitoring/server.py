@@ -124,6 +124,7 @@ class Pages:
         """
         with suppress(ValueError):  # no valid host, or no address
             name = urlsplit(f"//{host}").hostname or ""
+            # Nobody can make an address resolve to another machine.
             if name.rstrip(".") in self.hosts or ipaddress.ip_address(name):
                 return True
         return False

@@ -62,7 +62,8 @@ LABELS = {
     "poolmgr_reaper_removed": ("kind",),
     "poolmgr_reaper_findings": ("kind", "verdict"),
 }
-#: Upper bounds of the buckets for jobs, in seconds.
+#: Upper bounds of the buckets for jobs, in seconds; the last is the default
+#: timeout of a build.
 JOB_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 120.0, 300.0, 600.0),
@@ -187,6 +188,7 @@ class Statistics(Observer):
             outcome.code,
             one_line(outcome.reason, _LONGEST),
         )
+        # New tuples, because another thread may be reading the old ones.
         self.recent = (job, *self.recent[: _JOBS - 1])
         if outcome.error:
             self.failures = (job, *self.failures[: _JOBS - 1])
