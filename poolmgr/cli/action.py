@@ -172,6 +172,7 @@ class Batch:
             for _number in numbers:
                 delivery = manager.submit(self.message)
                 self._deliveries.append(delivery)
+                # Unlike await, wait() does not pass a cancel on to the job.
                 await asyncio.wait([delivery.future])
 
         concurrency = min(self.count, self.concurrency)

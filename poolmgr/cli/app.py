@@ -99,6 +99,7 @@ class PoolmgrApp(App):
             try:
                 return self._run_command(argv)
             finally:
+                # Here the error of a broken pipe is still handled.
                 self.stdout.flush()
         except Interrupted as ended:
             self.LOG.warning("%s: %s", ended.number.name, ended.detail)
@@ -122,6 +123,7 @@ class PoolmgrApp(App):
             return 0
         if self.options.deferred_help:
             words = ["help", *words]
+        # Otherwise it would be reported as an unknown command.
         if words[0].startswith("-"):
             self.parser.error(f"{UNKNOWN}{words[0]}")
         factory, name, arguments = self.command_manager.find_command(words)

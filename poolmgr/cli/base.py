@@ -82,6 +82,7 @@ def formatted(value: object, format_: str) -> object:
         return value
     line = _printable(value)
     if format_ == "shell":
+        # cliff puts it in double quotes.
         return re.sub(r"([\\$`])", r"\\\1", line)
     if format_ == "csv" and re.match(r"[=+@-].", line):
         return f"'{line}"  # a spreadsheet would take it for a formula

@@ -72,6 +72,7 @@ class Demo(PoolmgrCommand):
 
     async def _run(self, stay: bool) -> int:
         driver = FakeCloud(_CLOUD)
+        # The documented requests name a device that exists already.
         driver.create_device(DEVICE, None, 10.0)
         server = JobServer()
         await server.start()

@@ -61,6 +61,7 @@ class Reap(PoolmgrLister):
         old = settings.older_than if old is None else old
         old = max(old, longest_job(actions, pool))
         servers = [] if given.without_job_servers else gearman.addresses()
+        # list() is empty: this process runs no jobs.
         jobs = InFlight(list, servers, gearman.connection_options())
         with open_cloud(driver) as cloud:
             reaper = Reaper(cloud.cloud, jobs, twice=not given.dry_run)

@@ -123,6 +123,7 @@ class Health(PoolmgrCommand):
             raise PoolmgrError("[monitoring] is disabled")
         if not settings.port:
             raise PoolmgrError("[monitoring] port is 0: set a fixed port")
+        # http.client is imported fast, and never asks a proxy.
         page = HTTPConnection(settings.address, settings.port, timeout)
         where = one_line(str(Address(settings.address, settings.port)))
         try:

@@ -122,6 +122,7 @@ class _Server:
                 str(each.queued - each.running),
                 str(each.running),
                 str(each.workers),
+                # "z" turns -0.0 into 0.0.
                 "" if growth is None else f"{growth:+z.1f}",
             )
         yield table

@@ -136,6 +136,7 @@ class WorkerCommand(PoolmgrCommand):
         )
 
         def hang_up() -> None:
+            # The credentials may have been corrected.
             manager.cloud.circuits.login.hint()
             with self._notifier.reloading():
                 reload.run()
@@ -179,4 +180,5 @@ def _tune_garbage_collection() -> None:
 
 def _end_at_start(number: signal.Signals) -> None:
     signals.say(logging.INFO, f"{number.name}: stopping before it served")
+    # No job was taken yet, and an import or the cloud may hang.
     os._exit(0)
