@@ -147,5 +147,6 @@ def tell(method: Callable[[T], Any], event: T) -> None:
     """
     try:
         method(event)
+    # A SystemExit of an observer must not end the loop.
     except BaseException:
         LOG.exception("a callback failed")

@@ -170,6 +170,7 @@ def age_of(since: str | None, now: datetime) -> int | None:
         at = datetime.fromisoformat(since or "")
     except (TypeError, ValueError):
         return None
+    # A third-party driver may leave the time zone out.
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return max(0, int((now - at).total_seconds()))

@@ -187,6 +187,7 @@ def entry_points(namespace: str) -> list[EntryPoint]:
     """
     found: stevedore.NamedExtensionManager[object]
     try:
+        # Without names it loads none.
         found = stevedore.NamedExtensionManager(namespace, names=[])
     except Exception as error:
         raise errors.PluginError(

@@ -152,7 +152,7 @@ def like(pattern: str, description: str) -> Callable[[str], None]:
 class PoolSettings:
     """Settings of a pool: the group ``[poolmgr]``."""
 
-    # Short, because clouds limit the length of the tags that hold marks.
+    # Short, because a mark has to fit into a floating IP's description.
     pool: str = setting(
         "libra",
         "Name of this pool, in all its marks. Pools in one project of the "

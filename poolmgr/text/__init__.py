@@ -24,6 +24,7 @@ def one_line(text: str | bytes, longest: int = LONGEST) -> str:
     # Mask before cutting: half a secret would not be recognized.
     ample = longest + _LONGEST_SECRET
     if isinstance(text, bytes):
+        # UTF-8 has up to four bytes a character.
         text = decoded(text[: 4 * ample + 4])
     is_complete = len(text) <= ample
     text = screened(text[:ample])

@@ -92,6 +92,7 @@ def _replace(text: str, spellings: tuple[str, ...]) -> str:
     return text
 
 
+# Each text asks for the spellings, which change only with the secrets.
 @functools.lru_cache(maxsize=4)
 def _spellings(
     secrets: tuple[str, ...], words: tuple[str, ...] = ()
