@@ -8,7 +8,7 @@ from dataclasses import replace
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
-from poolmgr.gearman.client import Client, SubmittedJob
+from poolmgr.gearman.client import Client, SubmittedJob, checked
 from poolmgr.jobs.message import decode
 from poolmgr.settings.gearman import with_advice
 from poolmgr.text import one_line
@@ -45,7 +45,7 @@ class Submit(PoolmgrShowOne):
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
         add("--priority", choices=ranks, default="normal", help=help_)
-        add("--unique", help="the job's unique ID (default: a new uuid)")
+        add("--unique", type=checked, help="unique ID (default: a new uuid)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Submit the job, and wait for the answer."""
@@ -83,6 +83,7 @@ class Submit(PoolmgrShowOne):
         """Submit the job; return its answer or, with --no-wait, its handle."""
         gearman = self.configuration.gearman()
         servers, options = gearman.addresses(), gearman.connection_options()
+        function = self.configuration.worker().function
         if given.timeout is not None:
             # Leave time for the next server if one does not respond.
             share = given.timeout / len(servers)
@@ -94,7 +95,7 @@ class Submit(PoolmgrShowOne):
                 Client(servers, options) as client,
             ):
                 self._job = await client.submit(
-                    self.configuration.worker().function,
+                    function,
                     payload,
                     unique=given.unique,
                     background=not given.wait,

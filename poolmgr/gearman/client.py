@@ -128,12 +128,7 @@ class Client:
         """
         if unique is None:
             unique = str(uuid.uuid4())
-        raw = _encoded(unique)
-        if b"\0" in raw or len(raw) > MAX_NAME:
-            raise RequestError(
-                f"the unique {one_line(unique)!r} has {len(raw)} bytes; a job "
-                f"server takes at most {MAX_NAME}, without NUL"
-            )
+        raw = _encoded(checked(unique))
         job: SubmittedJob = await self._connection.ask(
             T.JOB_CREATED,
             protocol.SUBMIT[priority, background],
@@ -206,6 +201,20 @@ class Client:
             # Any worker may send these; only the answer counts here.
             case _ if kind not in (T.WORK_DATA, T.WORK_WARNING):
                 raise protocol.ProtocolError(f"unexpected {kind.name}")
+
+
+def checked(unique: str) -> str:
+    """Return a unique that can be sent.
+
+    :raises RequestError: it cannot be sent
+    """
+    raw = _encoded(unique)
+    if b"\0" in raw or len(raw) > MAX_NAME:
+        raise RequestError(
+            f"the unique {one_line(unique)!r} has {len(raw)} bytes; a job "
+            f"server takes at most {MAX_NAME}, without NUL"
+        )
+    return unique
 
 
 def _encoded(name: str) -> bytes:

@@ -200,13 +200,21 @@ def test_an_invalid_timeout_is_refused(text: str) -> None:
     assert "--timeout: must be more than 0" in done.stderr
 
 
-def test_a_unique_that_job_servers_would_cut_is_refused(
-    job_server: JobServerProcess,
+@pytest.mark.parametrize(
+    ("unique", "function", "code", "words"),
+    [
+        ("é" * 32, "f", 2, "has 64 bytes; a job server takes at most 63"),
+        ("u", "f f", 1, "FUNCTION: must be a name"),
+    ],
+)
+def test_a_job_that_cannot_be_sent_is_refused_without_connecting(
+    unique: str, function: str, code: int, words: str
 ) -> None:
     done = poolmgr(
-        *("--gearman-server", str(job_server.address), "submit"),
-        *("--unique", "é" * 32, "{}"),
+        *("--gearman-server", "127.0.0.1:1", "submit"),
+        *("--unique", unique, "{}"),
+        OS_WORKER__FUNCTION=function,
     )
 
-    assert done.returncode == 2
-    assert "has 64 bytes; a job server takes at most 63" in done.stderr
+    assert done.returncode == code
+    assert words in done.stderr
