@@ -105,9 +105,6 @@ class PoolmgrApp(App):
             self.LOG.warning("%s: %s", ended.number.name, ended.detail)
             return 128 + ended.number
         except BrokenPipeError:
-            # Otherwise Python would report the error again at its end, when
-            # it flushes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             return EXIT_SIGPIPE
         except Exception as error:
             is_mistake = isinstance(error, (UsageError, RequestError))
@@ -209,11 +206,12 @@ def _keep_exit_code() -> None:
     """Keep the exit code of a command that has printed its result.
 
     At exit Python removes its handlers, and a signal would kill the process.
-    It exits with 120 if it cannot write the rest of the log.
+    It exits with 120 if it cannot write the rest of the output or the log.
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
-    try:
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

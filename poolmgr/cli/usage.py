@@ -82,6 +82,8 @@ def report_in_one_line(parser: ArgumentParser) -> None:
     parser.error = error  # type: ignore[method-assign]
     # Python 3.14 colours help, and our streams would escape the colours.
     vars(parser)["color"] = False
+    # argparse's own method ignores that nothing can be written.
+    vars(parser)["_print_message"] = lambda text, file: file.write(text)
 
 
 def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:

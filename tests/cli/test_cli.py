@@ -172,18 +172,31 @@ def test_version_is_printed() -> None:
     assert poolmgr("--version").stdout == "poolmgr 0.1.0\n"
 
 
-def test_a_closed_pipe_ends_a_command_without_a_message() -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "poolmgr", "--help"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(writing)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words", ["--version", "-v --version", "--help", "plugin list -f json"]
+)
+def test_output_that_cannot_be_written_is_reported(
+    words: str, unbuffered: str
+) -> None:
+    def run(out: int) -> tuple[int, bytes]:
+        done = subprocess.run(
+            [sys.executable, "-m", "poolmgr", *words.split()],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+        os.close(out)
+        return done.returncode, done.stderr
 
-    assert (done.returncode, done.stderr) == (141, b"")
+    reading, closed_pipe = os.pipe()
+    os.close(reading)
+
+    assert run(closed_pipe) == (141, b"")
+    code, message = run(os.open("/dev/full", os.O_WRONLY))
+    assert (code, message.count(b"\n")) == (1, 1)
+    assert message.startswith(b"poolmgr: [Errno 28] No space left")
 
 
 def test_a_name_that_the_terminal_cannot_show_is_escaped(

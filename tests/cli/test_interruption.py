@@ -182,6 +182,33 @@ def test_a_pending_signal_ends_the_command_at_its_start(
 
 
 @each_signal
+def test_a_signal_during_the_imports_ends_the_command(
+    number: signal.Signals,
+) -> None:
+    script = (
+        "import os, sys\n"
+        "class Signal:\n"
+        "    def find_spec(self, name, *_more, kill=os.kill):\n"
+        "        if name == 'importlib.metadata':\n"
+        f"            kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        "from poolmgr.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "submit", "-"],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+    assert done.returncode == 128 + number
+    assert done.stderr == f"poolmgr: {number.name}: ended early\n"
+
+
+@each_signal
 def test_a_signal_after_the_end_does_not_change_the_exit_code(
     number: signal.Signals,
 ) -> None:
