@@ -200,7 +200,8 @@ def seconds(text: str) -> float:
 def duration(text: str) -> int:
     """Read a duration, such as ``10m``, as seconds."""
     try:
-        return parse_duration(text)
+        # time.sleep() takes at most 292 years.
+        return min(parse_duration(text), 100 * _YEAR)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 

@@ -1,11 +1,12 @@
 """Tests of usage errors, of help, and of misspelt options in files."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from poolmgr.cli.commands import Commands
-from poolmgr.cli.usage import unknown_command
+from poolmgr.cli.usage import duration, unknown_command
 from tests.config.test_options import LIBRA_CFG
 from tests.processes import poolmgr
 from tests.terminals import terminal
@@ -160,6 +161,11 @@ def test_an_empty_name_is_refused(option: str) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert f"argument {option}: must not be empty. See" in done.stderr
+
+
+def test_a_pause_of_any_length_can_be_waited_for() -> None:
+    assert duration("2h") == 7200
+    assert duration("99999999999") < threading.TIMEOUT_MAX
 
 
 def test_an_unknown_column_of_a_list_is_refused() -> None:
