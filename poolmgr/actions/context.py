@@ -191,8 +191,7 @@ async def call_method(
         cancelled = task is not None and task.cancelling() > 0
         if cancelled and isinstance(error, asyncio.CancelledError):
             raise
-        failure = as_poolmgr_error(error, doing)
-    raise failure
+        raise as_poolmgr_error(error, doing)  # noqa: B904 - has its cause
 
 
 async def _call_on_thread(

@@ -136,7 +136,8 @@ class JobRun:
         with bound(self.trace):
             self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._action_ended)
-        self._timer = self._loop.call_later(seconds, self._expire)
+        late = partial(DeadlineExceeded, seconds=seconds)
+        self._timer = self._loop.call_later(seconds, self.cancel, late)
         self._tasks = tasks
         tasks.add(self._task)
 
@@ -218,9 +219,6 @@ class JobRun:
             self.cancel(Cancelled)
         return True
 
-    def _expire(self) -> None:
-        self.cancel(partial(DeadlineExceeded, seconds=self.asked.timeout))
-
     def _give_up(self) -> None:
         """Answer for an action that does not end."""
         self.finish(self.asked.fail(self.error or Stopped(self.asked.title)))
@@ -235,6 +233,7 @@ class JobRun:
         except PoolmgrError as error:
             self.finish(self.asked.fail(error))
         else:
+            # Its caller wants a FAIL, and nothing left behind.
             if isinstance(self._error, Cancelled):
                 self._give_up()
             if self._outcome is None:
@@ -281,6 +280,7 @@ class JobRun:
         """Call the action's ``undo`` or ``undelivered`` in a task."""
 
         async def call() -> None:
+            # The deadline and the errors of the job are over.
             self._error = self.trace.trouble = None
             self.trace.end = math.inf
             try:
