@@ -9,6 +9,7 @@ def main() -> int:
     """Run the command line and return the exit code."""
     # Hold signals back until the command handles them: one may come during
     # the imports, and process 1 of a container would ignore it.
+    # The same as ENDING of poolmgr.worker.signals, which is not imported yet.
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     if sys.argv[1:] == ["--version"]:

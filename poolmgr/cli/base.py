@@ -173,6 +173,7 @@ class PoolmgrCommand(Command):
             console=console,
             get_renderable=draw_line,
             transient=True,
+            # Else rich would print what Stream has to escape.
             redirect_stdout=False,
             redirect_stderr=False,
         )

@@ -39,6 +39,7 @@ _POOL = PoolSettings(basename="libra-stg-haproxy", az="3")
 _CLOUD = FakeSettings(
     image="12345",
     boot_time=0.5,
+    # Its first address is the document's.
     device_range="15.185.175.80/28",
     # A single address, so that BUILD_IP returns the document's.
     ip_range=f"{ADDRESS}/32",

@@ -207,6 +207,7 @@ class Circuits:
 
 def is_answer(error: BaseException | None) -> bool:
     """Return whether the cloud works, even if it refuses or is busy."""
+    # Quotas and refusals are answers, too; a plugin's bug is not.
     if isinstance(error, CloudUnavailable):
         return isinstance(error, Busy)
     return error is None or isinstance(error, CloudError)

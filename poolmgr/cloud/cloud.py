@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds before a list that lacked an entry is requested again.
 _LIST_AGAIN = 0.5
+# For commands that delete nothing, and the tests of drivers.
 _EVERYTHING = Ownership("", "", authority="any")
 
 
@@ -279,6 +280,7 @@ class Cloud(Devices):
             try:
                 await request(now)
             except errors.Changed as error:
+                # It is read again below, and the change decided anew.
                 context.trouble = error
             now = await self.get_ip(now.address)
             if now.device_id != wanted:

@@ -49,6 +49,7 @@ class Devices:
         :raises CloudError: the cloud refuses
         """
         until = asyncio.get_running_loop().time() + max_wait
+        # Not in ask(): it is about boots, which no call shows.
         await self.circuits.boots.wait(max_wait)
         calls, what, delete = self.calls, f"device {name!r}", self._delete
         create = partial(
@@ -209,6 +210,7 @@ class Devices:
                 while True:
                     context.doing = f"deleting device {device.name!r}"
                     seen = await self.poller.next_change(device)
+                    # A poll lacks the devices of a cell that is down.
                     if seen is None and not await self.get_device(device.id):
                         return True
                     device = seen or device

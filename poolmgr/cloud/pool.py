@@ -139,7 +139,7 @@ class DriverCall(Generic[T]):
         self.outcome = self.loop.create_future()
 
 
-#: The call that the current thread makes.
+#: The call that the current thread makes; the rate limiter stops its clock.
 CALL: ContextVar[DriverCall[Any] | None] = ContextVar(
     "poolmgr_call", default=None
 )

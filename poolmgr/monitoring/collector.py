@@ -32,7 +32,7 @@ Values = dict[str, dict[tuple[str, ...], float]]
 
 @dataclass(eq=False)
 class StateCollector(Collector):
-    """Collects metrics of a worker's present state.
+    """Collects metrics of a worker's present state, on any thread.
 
     :ivar service: the worker
     :ivar statistics: its history

@@ -100,6 +100,7 @@ class Pages:
         if path not in ("/", "/healthz", "/readyz"):
             text = "the pages are / /healthz /metrics /readyz\n"
             return "404 Not Found", _TEXT, text
+        # Readiness needs liveness: a worker that hangs is not ready either.
         checks = list(liveness(self.service))
         if path != "/healthz":
             checks += readiness(self.service)

@@ -38,6 +38,7 @@ class FakeSettings:
     device_range: str = setting(
         "10.0.0.0/16", "Network of the devices' addresses.", check=IPv4Network
     )
+    # From the range for benchmarks (RFC 2544), which nobody has.
     ip_range: str = setting(
         "198.18.0.0/16", "Network of the floating IPs.", check=IPv4Network
     )

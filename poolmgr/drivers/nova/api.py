@@ -39,7 +39,7 @@ _NEWEST_MICROVERSION = "2.79"
 #: The oldest, after "2.", that has tags in the request for a new server.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 _OLDEST_MICROVERSION = 52
-#: Maximum number of pages of a list.
+#: Maximum number of pages of a list, against lists without an end.
 MOST_PAGES = 1000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 #: The lists whose entries could not be read, for the log.
