@@ -18,10 +18,11 @@ from typing import Any, Generic, TypeVar
 
 from poolmgr import errors
 from poolmgr.actions.base import Action, Context, RequestT
-from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.ownership import Mark, time_now
 
+#: Seconds before another look at the resources of the job.
+_PAUSE = 1.0
 #: Time limit in seconds for deleting other resources of the job.
 _OTHERS_TIME = 5.0
 #: Time limit in seconds for reading or marking a resource during clean-up.
@@ -108,7 +109,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     ) -> Mapping[str, Any]:
         """See :meth:`Action.run`."""
         self.context = context
-        for pause in backoff(0.1, 2.0):
+        while True:
             leftovers = await self._find_leftovers()
             try:
                 resource = await self._obtain(request, leftovers)
@@ -124,7 +125,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                     await self._delete_others(None, leftovers, error)
                     raise
                 context.log.warning("%s; creating another one", error)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(_PAUSE)
         # Only now, so that the next delivery takes over this resource and not
         # one that is about to be deleted.
         await self._delete_others(resource, leftovers)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
 from poolmgr.cloud.calls import Calls
@@ -17,10 +16,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between requests for a change: first and longest pause.
 PAUSES = 0.1, 2.0
-#: Seconds before the search for what a request may have created: lists lag.
-_SEARCH_PAUSES = 2.0, 5.0
-#: Maximum number of requests for a resource that is not found.
-_MAX_REQUESTS = 3
+#: Seconds before each search for what a request may have created: lists lag.
+_SEARCH_PAUSES = 2.0, 4.0, 5.0
 
 T = TypeVar("T", bound=Device | FloatingIP)
 
@@ -75,7 +72,7 @@ class Creation(Generic[T]):
         return result
 
     async def _create(self) -> T:
-        for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
+        for pause in _SEARCH_PAUSES:
             try:
                 return await self.create(on_created=self._note)
             except OutcomeUnknown as error:
