@@ -74,6 +74,7 @@ class Mark:
             text if isinstance(text := fields.get(name), str) else ""
             for name in _TEXTS
         ]
+        # Anybody may have edited it, and int() raises for thousands of digits.
         taken = str(fields.get("taken", ""))
         number = int(taken) if re.fullmatch("[0-9]{1,9}", taken) else 0
         mark = cls(pool, unique, handle, made, state, number)
@@ -116,6 +117,7 @@ class Mark:
         """
         if not job.unique or (self.pool, self.unique) != (pool, job.unique):
             return False
+        # Without Gearman all handles are empty.
         same_delivery = bool(job.handle) and self.handle == job.handle
         return same_delivery or self.is_left or self.state == "unconfirmed"
 
@@ -212,6 +214,7 @@ class Ownership:
             return True
         if mark is not None:
             return mark.pool == self.pool
+        # Without a mark nothing else tells that somebody uses it.
         return self.authority == "pattern" and not attached
 
 

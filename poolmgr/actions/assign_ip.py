@@ -37,7 +37,7 @@ class AssignIp(Action[Request]):
         if port is not None:
             try:
                 await self._wait_for_port(ip, port, context)
-            # The wait for a closed port ends only by a cancel.
+            # Nothing else ends the wait, unless the driver has a bug.
             except asyncio.CancelledError:
                 await self._detach(ip, device, context)
                 raise

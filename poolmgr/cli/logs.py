@@ -229,8 +229,10 @@ def adjust(
     :param log_format: the format, unless an option sets it
     """
     if options.log_config_append:
+        # Its author may not know that these libraries log secrets.
         _limit_libraries(logging.WARNING)
         return
+    # cliff's level is 0 with -q, 1 without options, and 2 with -v.
     verbosity = options.verbose_level + service
     level = max(logging.ERROR - 10 * verbosity, logging.DEBUG)
     if log_level and options.verbose_level == 1:  # neither -v nor -q

@@ -55,6 +55,7 @@ class Status(PoolmgrLister):
         try:
             self.app.interruption.run(view)
         except Interrupted as interrupted:
+            # Ctrl-C is the usual end of --watch.
             if interrupted.number != signal.SIGINT:
                 raise
         return 0

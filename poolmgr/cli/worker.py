@@ -145,6 +145,7 @@ class WorkerCommand(PoolmgrCommand):
             # A signal sent after the log line has to count as the second one.
             Timer(signals.TOGETHER, self._drain, [service, number]).start()
 
+        # From now on a signal drains; during the start it ends the process.
         self._ending.gently = drain_soon
         signals.handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         if self._early:
@@ -173,6 +174,7 @@ def _tune_garbage_collection() -> None:
     Modules, plugins and SDK stay. With thousands of jobs, looking through
     them repeatedly would delay answers.
     """
+    # First, or garbage would stay for ever, too.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

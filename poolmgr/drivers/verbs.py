@@ -66,6 +66,7 @@ def _verb(
     return Verb(method.__name__, circuit, get_type_hints(method)["return"])
 
 
+# The names of the circuits are labels of the metric poolmgr_breaker_open.
 CREATE_DEVICE = _verb(Driver.create_device, "making compute")
 GET_DEVICE = _verb(Driver.get_device)
 LIST_DEVICES = _verb(Driver.list_devices)

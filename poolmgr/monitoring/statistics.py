@@ -14,7 +14,8 @@ from poolmgr.events import CloudCall, EndedJob, Observer
 from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.text import one_line
 
-#: The help text of each metric. The documentation lists them, too.
+#: The help text of each metric. The documentation lists them, too. The library
+#: appends "_total" to the names of counters.
 COUNTERS = {
     "poolmgr_jobs": "Jobs that have ended, by error code.",
     "poolmgr_cloud_calls": 'Calls to the cloud; "none" is no answer.',

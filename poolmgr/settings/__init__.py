@@ -41,6 +41,7 @@ def setting(default: T, help: str, **more: Any) -> T:
     :param more: ``min``, ``max``, ``secret``, ``check``, ``mutable`` and
         ``words`` of :class:`Option`
     """
+    # Not Field[T]: for type checkers a field's default has its own type.
     made: T = field(default=default, metadata={"help": help, **more})
     return made
 

@@ -68,6 +68,7 @@ class Mask:
         secrets = (*self._secrets, *self._tokens)
         text = _replace(text, _spellings(secrets))
         for secret in secrets:
+            # _spellings() leaves these out: they may be parts of words.
             if len(secret) < SHORTEST and secret in text:
                 text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
         return text

@@ -147,6 +147,7 @@ def _find_credentials(settings: NovaSettings) -> tuple[str, dict[str, Any]]:
     if settings.auth_url:
         return "[nova]", _credentials_in(settings)
     if cloud := settings.cloud or os.environ.get("OS_CLOUD"):
+        # Messages name the cloud, even if a password is the same word.
         secrecy.show(cloud)
         return f"clouds.yaml: clouds.{cloud}", {"cloud": cloud}
     if os.environ.get("OS_AUTH_URL"):

@@ -102,6 +102,7 @@ class Login:
 
         :raises CloudRefused: the catalog has no such service
         """
+        # Kept for ever: a service with a new address needs a restart.
         if service not in self._urls:
             given = self._account.region.get_endpoint(service)
             url = given or self._url_in_catalog(service, timeout)

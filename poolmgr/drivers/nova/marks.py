@@ -39,6 +39,7 @@ def metadata_of(mark: Mark) -> dict[str, str]:
 
 def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
     """Return the metadata to write to replace one mark by another."""
+    # Nova merges them, so what another worker writes meanwhile is kept.
     old = metadata_of(before) if before is not None else {}
     return dict(metadata_of(mark).items() - old.items())
 

@@ -48,6 +48,7 @@ class Servers(Driver):
         has_own_ip = self.settings.device_floating_ip
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
         metadata |= marks.OWN_IP if has_own_ip else {}
+        # Last, so that nothing overwrites the mark.
         metadata |= marks.metadata_of(mark)
         names = self.resources.of_servers
         with self.resources.used(names, timeout) as resources:

@@ -89,6 +89,7 @@ class Transport(TCPKeepAliveAdapter):
             while piece := response.raw.read(65536, decode_content=False):
                 body += piece
                 if len(body) > LONGEST_ANSWER:
+                    # An OSError, as one of calls.FAILURES.
                     raise OSError("the answer is too long")
         finally:
             response.close()
