@@ -12,7 +12,7 @@ from poolmgr.gearman import admin
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.settings.gearman import with_advice
 from poolmgr.text import one_line
-from poolmgr.worker.signals import Interrupted
+from poolmgr.worker.signals import Interrupted, handle
 
 _QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 _WORKERS = ("Server", "Address", "Worker", "Functions")
@@ -116,17 +116,18 @@ class Health(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Fetch and print the page."""
-        settings, timeout = (
-            self.configuration.monitoring(),
-            parsed_args.timeout,
-        )
+        settings = self.configuration.monitoring()
+        timeout = parsed_args.timeout
         if not settings.enabled:
             raise PoolmgrError("[monitoring] is disabled")
         if not settings.port:
             raise PoolmgrError("[monitoring] port is 0: set a fixed port")
         # http.client is imported fast, and never asks a proxy.
-        page = HTTPConnection(settings.address, settings.port, timeout)
+        page = HTTPConnection(settings.address, settings.port)
         where = one_line(str(Address(settings.address, settings.port)))
+        # A socket's own time limit begins again with each byte.
+        handle(_expire, signal.SIGALRM)
+        signal.setitimer(signal.ITIMER_REAL, timeout)
         try:
             page.request("GET", "/readyz" if parsed_args.ready else "/healthz")
             answer = page.getresponse()
@@ -141,5 +142,11 @@ class Health(PoolmgrCommand):
                 f"no worker answers at {where}: {why}; is one running, with "
                 "this configuration?"
             ) from None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         self.app.stdout.write(body)
         return 0 if answer.status == 200 else 1
+
+
+def _expire(_number: object) -> None:
+    raise TimeoutError

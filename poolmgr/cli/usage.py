@@ -65,8 +65,8 @@ def report_in_one_line(parser: ArgumentParser) -> None:
 
     def error(message: str) -> NoReturn:
         if message.startswith(UNKNOWN):
-            word = message.removeprefix(UNKNOWN).split(" ")[0]
-            word = word.partition("=")[0]  # the value may be a secret
+            # The value may be a secret.
+            word = re.split("[ =]", message.removeprefix(UNKNOWN))[0]
             message = f"unexpected argument {word!r}"
             # "-nd" is two options.
             option = word if word.startswith("--") else word[:2]
@@ -99,8 +99,7 @@ def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:
     wrong = one_line(" ".join(words[: 1 + has_verbs]))
     # Without deleting anything, it lists the orphans.
     safe = [{"reap": "reap --dry-run"}.get(each, each) for each in fitting]
-    suggested = _suggest(safe)
-    return f"{wrong!r} is not a command{suggested}. See 'poolmgr --help'"
+    return f"{wrong!r} is not a command{_suggest(safe)}. See 'poolmgr --help'"
 
 
 def _fitting(typed: Iterable[str], names: Sequence[str]) -> Sequence[str]:

@@ -3,12 +3,15 @@
 import json
 import re
 import signal
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.jobservers import builtin, free_port
 from tests.monitoring.watched import watched
+from tests.peers import peer
 from tests.polling import until
 from tests.processes import poolmgr
 from tests.test_containerfile import only, stages
@@ -73,6 +76,24 @@ def test_a_stopped_worker_is_reported_after_the_timeout(
         f"poolmgr: the worker at 127.0.0.1:{worker.port} has not answered "
         "within 0.5 s\n"
     )
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for() -> None:
+    def trickles(sock: socket.socket) -> None:
+        for _ in range(100):
+            sock.sendall(b"H")
+            time.sleep(0.1)
+
+    with peer(trickles) as slow:
+        port = slow.address.port
+        started = time.monotonic()
+        done = poolmgr(
+            *("health", "--timeout", "0.5"), OS_MONITORING__PORT=str(port)
+        )
+        assert time.monotonic() - started < 5
+
+    assert done.returncode == 1
+    assert "has not answered within 0.5 s" in done.stderr
 
 
 @pytest.mark.parametrize(
