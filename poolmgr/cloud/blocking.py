@@ -1,6 +1,7 @@
 """The cloud for code that blocks: plain actions, commands, tests."""
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
@@ -63,15 +64,18 @@ class BlockingCloud:
     ) -> None:
         self.cloud, self.loop, self._timeout = cloud, loop, timeout
         self.driver = cloud.driver
+        # Shared with what within() returns: both are of one action.
         self._running: set[asyncio.Task[Any]] = set()
-        self._interruption: PoolmgrError | None = None
+        self._interruptions: list[PoolmgrError] = []
 
     def within(self, seconds: float) -> "BlockingCloud":
         """Return the same cloud with another timeout.
 
         :param seconds: time limit for each call
         """
-        return BlockingCloud(self.cloud, self.loop, seconds)
+        other = copy.copy(self)
+        other._timeout = seconds
+        return other
 
     def interrupt(self, error: PoolmgrError) -> None:
         """Let the current or next call raise an error.
@@ -79,7 +83,7 @@ class BlockingCloud:
         Later calls work again, so that their caller can clean up.  This is
         called on the loop.
         """
-        self._interruption = error
+        self._interruptions.append(error)
         for task in self._running:
             task.cancel()
 
@@ -111,7 +115,7 @@ class BlockingCloud:
         task: Any = asyncio.current_task()
         self._running.add(task)
         # Interrupted between two calls: then this one raises.
-        if self._interruption is not None:
+        if self._interruptions:
             task.cancel()
         context = current() or RequestContext()
         try:
@@ -119,10 +123,9 @@ class BlockingCloud:
                 async with time_limit(context, self._timeout):
                     return await work
         except asyncio.CancelledError:
-            if self._interruption is None:
+            if not self._interruptions:
                 raise
-            interruption, self._interruption = self._interruption, None
-            raise interruption from context.trouble
+            raise self._interruptions.pop() from context.trouble
         finally:
             self._running.discard(task)
 

@@ -390,6 +390,24 @@ def test_an_action_that_hangs_fails_at_its_deadline(
     assert error_of(answer)["retryable"] is True
 
 
+def test_a_deadline_ends_a_call_with_a_timeout_of_its_own() -> None:
+    def wait(context: BlockingContext) -> Any:
+        created = context.cloud.create_device("libra-1", context.new_mark())
+        try:
+            context.cloud.within(3600.0).wait_ready(created)
+        finally:
+            context.cloud.delete_device(created)
+
+    action = action_from(wait, timeout=0.2, cleanup_time=10.0)
+    cloud = FakeCloud(FakeSettings(boot_time=3600.0))
+    pool = PoolSettings(explain_failures=True)
+    with PoolManager(cloud, pool, actions={"ACT": action}) as manager:
+        answer = manager.run({"action": "ACT"})
+
+        assert error_of(answer)["code"] == "deadline"
+        assert manager.cloud.list_devices() == []
+
+
 def test_a_result_after_the_deadline_is_undone(
     make_manager: Callable[..., PoolManager],
 ) -> None:
