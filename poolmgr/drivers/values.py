@@ -1,9 +1,10 @@
 """The values that drivers and the rest of poolmgr exchange."""
 
+import functools
 import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from poolmgr.ownership import Mark
 
@@ -29,16 +30,20 @@ def check_type(value: object, hint: Any, what: str) -> None:
         raise TypeError(f"{what} is {reprlib.repr(value)}, not {wanted}")
 
 
+# Not a field's own type: that is text if the module of a driver postpones the
+# evaluation of annotations. Cached, because a list has thousands of devices.
+_hints_of = functools.cache(get_type_hints)
+
+
 @dataclass(frozen=True, slots=True)
 class _Checked:
     """Checks the types of its fields, because a driver sets them."""
 
     def __post_init__(self) -> None:
+        hints = _hints_of(type(self))  # type: ignore[arg-type]
         for field in fields(self):
             what = f"{type(self).__name__}.{field.name}"
-            # The types are objects, not text: no module of a subclass may
-            # postpone the evaluation of annotations.
-            check_type(getattr(self, field.name), field.type, what)
+            check_type(getattr(self, field.name), hints[field.name], what)
 
 
 @dataclass(frozen=True, slots=True)

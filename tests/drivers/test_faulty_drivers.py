@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,16 @@ def error_of(cloud: FakeCloud, verb: str) -> dict[str, Any]:
     error = answer["error"]
     assert isinstance(error, dict)
     return error
+
+
+def test_a_driver_may_postpone_the_evaluation_of_annotations() -> None:
+    made = make_dataclass(
+        "Made", [("zone", "str", "")], bases=(Device,), frozen=True
+    )
+
+    assert made(**asdict(DEVICE), zone="1").zone == "1"
+    with pytest.raises(TypeError, match=r"Made\.zone is 5"):
+        made(**asdict(DEVICE), zone=5)
 
 
 @pytest.mark.parametrize(("resource", "field", "value"), WRONG_FIELDS)
