@@ -2,9 +2,8 @@
 
 A job can be delivered several times, because its worker may die or lose its
 connection.  So the creating call marks the resource with the job; the action
-first looks for the resources of earlier deliveries; the mark becomes "handed
-over" right before the answer, never after; then other resources of the job are
-deleted.
+first looks for what earlier deliveries left; the mark becomes "handed over"
+right before the answer, never after; then the job's others are deleted.
 
 :class:`CreatingAction` does all this.  A subclass says how to create, find,
 mark and delete the resource.
@@ -133,8 +132,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
         """Delete the resource, unless another delivery has it."""
-        resource = await self._still_handed_over()
-        if resource is not None:
+        if (resource := await self._still_handed_over()) is not None:
             await self.delete(resource)
 
     async def undelivered(
