@@ -88,7 +88,8 @@ class Registry(Generic[T]):
         self._base = base
         self._defect = defect
         self._given = {n.upper(): cls for n, cls in (given or {}).items()}
-        self._loaded: dict[str, type[T]] = {}
+        # A broken plugin is not imported again for each job.
+        self._loaded: dict[str, type[T] | errors.PluginBroken] = {}
 
     def names(self) -> list[str]:
         """Return the sorted names of all plugins."""
@@ -107,7 +108,10 @@ class Registry(Generic[T]):
         if key not in self._loaded:
             with _IMPORTING:
                 self._loaded[key] = self._load(name)
-        return self._loaded[key]
+        found = self._loaded[key]
+        if isinstance(found, errors.PluginBroken):
+            raise errors.PluginBroken(str(found)) from found.__cause__
+        return found
 
     def load_all(self) -> None:
         """Import all plugins now, and log the broken ones.
@@ -129,15 +133,12 @@ class Registry(Generic[T]):
             try:
                 self.load(point.name)
             except errors.PluginError as error:
-                conflict = isinstance(error, errors.PluginConflict)
-                state = "conflict" if conflict else "broken"
-                reason = str(error)
-            package = _package(point)
-            plugin = Plugin(self._kind, point.name, package, state, reason)
-            found.append(plugin)
+                state, reason = error.code.removeprefix("plugin_"), str(error)
+            row = self._kind, point.name, _package(point), state, reason
+            found.append(Plugin(*row))
         return found
 
-    def _load(self, name: str) -> type[T]:
+    def _load(self, name: str) -> type[T] | errors.PluginBroken:
         cause: BaseException | None = None
         given = self._given.get(name.upper())
         point = None if given else self._find(name)
@@ -152,7 +153,8 @@ class Registry(Generic[T]):
             problem, cause = describe(error), error
         if problem is not None:
             text = f"{self._kind} {name!r} cannot be loaded: {problem}"
-            raise errors.PluginBroken(text) from cause
+            plugin = errors.PluginBroken(text)
+            plugin.__cause__ = cause
         return plugin  # type: ignore[no-any-return]
 
     def _find(self, name: str) -> EntryPoint:

@@ -45,7 +45,6 @@ class Service:
     :ivar slots: the jobs in this worker
     :ivar connections: the connections to the job servers
     :raises ConfigError: an address or the TLS settings cannot be used
-    :raises PluginConflict: two plugins share the name of an action
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Service:
     ) -> None:
         self.manager = manager
         self.settings = settings
-        manager.actions.load_all()
         options = gearman.connection_options()
         self._queries = JobServerQueries(settings.function, options)
         manager.delivered_before = self._queries.delivered_before

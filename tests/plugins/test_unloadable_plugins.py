@@ -15,7 +15,7 @@ from tests.processes import poolmgr, worker
 #: Modules that cannot be imported, and the words of their errors.
 MODULES = {
     "raise GeneratorExit": "GeneratorExit",
-    "raise StopIteration('done')": "StopIteration: done",
+    "print('import 1'); raise StopIteration('done')": "StopIteration: done",
     "import asyncio; raise asyncio.CancelledError": "CancelledError",
     "import sys; sys.exit(0)": "SystemExit: 0",
     "import pytest; pytest.skip(allow_module_level=True)": "Skipped",
@@ -192,9 +192,14 @@ def test_a_worker_runs_jobs_despite_unloadable_plugins(
         worker([str(server.address)], PYTHONPATH=env["PYTHONPATH"]) as process,
     ):
         process.wait_for("connected and registered")
+        start = "".join(process.lines)
+        for _twice in range(2):
+            ask(server.address, {"action": "MODULE1"})
         answer = ask(server.address, {"action": "BUILD_IP"})
 
     assert answer["response"] == "PASS"
+    assert start.count("action 'MODULE1' cannot be loaded") == 1
+    assert "".join(process.lines).count("import 1") <= 2
 
 
 def test_unreadable_entry_points_are_reported(tmp_path: Path) -> None:
