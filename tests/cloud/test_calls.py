@@ -48,6 +48,21 @@ async def test_hung_calls_in_all_slots_do_not_block_other_calls() -> None:
     assert cloud.calls.overdue > 900.0
 
 
+async def test_calls_are_not_overdue_while_others_return() -> None:
+    """A driver that loses single calls works."""
+    driver = ScriptedDriver(calls_at_once=2)
+    driver.seconds["get_device"] = math.inf
+    cloud = cloud_of(driver)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1000.0):
+            await cloud.get_device("1")
+    assert cloud.calls.overdue > 900.0
+
+    await cloud.list_devices()
+
+    assert cloud.calls.overdue == 0.0
+
+
 async def test_a_hung_call_frees_its_slot_after_its_caller_was_cancelled() -> (
     None
 ):

@@ -1,15 +1,18 @@
 """Tests of the creation and deletion of devices."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from poolmgr.cloud import Pace
 from poolmgr.errors import (
     CloudUnavailable,
     DeviceFailed,
     OutcomeUnknown,
     QuotaExceeded,
 )
+from poolmgr.ownership import Job
 from poolmgr.tracing import RequestContext, bound
 from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
 
@@ -101,6 +104,54 @@ async def test_a_second_cancel_does_not_wait_for_the_clean_up() -> None:
     await asyncio.sleep(5.0)
     await cloud.calls.settle()
     assert driver.devices == {}
+
+
+async def test_a_clean_up_continues_after_a_second_cancel() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    driver.before["delete_device"] = [CloudUnavailable("down")] * 3
+    cloud = cloud_of(driver)
+    task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.sleep(4.1)
+    assert "delete_device" in driver.calls
+
+    await cancel_after(task, 0.0)
+
+    assert asyncio.get_running_loop().time() == pytest.approx(5.1)
+    await cloud.calls.settle()
+    assert driver.devices == {}
+
+
+async def test_a_clean_up_has_a_time_limit() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    driver.before["delete_device"] = [CloudUnavailable("down")] * 1000
+    cloud = cloud_of(driver, pace=Pace(clean_up=20.0))
+    task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+
+    await cancel_after(task, 1.0)
+
+    assert asyncio.get_running_loop().time() < 26.0
+
+
+async def test_a_late_device_that_another_worker_has_taken_over_is_kept() -> (
+    None
+):
+    driver = ScriptedDriver()
+    driver.after["create_device"] = [OutcomeUnknown("lost")]
+    driver.hidden = {"1"}
+    cloud = cloud_of(driver)
+    created = await cloud.create_device("libra-1", MARK)
+    assert created.id == "2"
+    taken = MARK.taken_over_by(Job("job", "H:there:1"))
+    driver.devices["1"] = replace(driver.devices["1"], mark=taken)
+    driver.hidden.clear()
+
+    await cloud.calls.settle()
+
+    assert set(driver.devices) == {"1", "2"}
 
 
 @pytest.mark.parametrize(("lost", "requests"), [("request", 2), ("answer", 1)])

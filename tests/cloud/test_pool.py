@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -109,6 +110,22 @@ def test_a_hung_thread_does_not_delay_others() -> None:
         await hanging
 
     run_with_pool(main, size=2)
+
+
+def test_an_idle_thread_keeps_nothing_alive() -> None:
+    class Work:
+        def __call__(self) -> None:
+            pass
+
+    async def main(pool: CallPool) -> None:
+        work = Work()
+        alive = weakref.ref(work)
+        await pool.submit(work)
+        del work
+        while alive():
+            await asyncio.sleep(0.001)
+
+    run_with_pool(main)
 
 
 HANGS = """

@@ -1,0 +1,74 @@
+"""Tests of calls that hang on real threads."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from poolmgr.cloud import BlockingCloud, open_cloud
+from poolmgr.drivers.base import Device, Limits
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.errors import CloudUnavailable, PoolmgrError
+from poolmgr.ownership import Job, Mark
+
+MARK = Mark.for_job("pool", Job("job"))
+
+
+class HangingCloud(FakeCloud):
+    """A cloud whose first calls of one verb hang.
+
+    :param hanging: number of calls that hang
+    """
+
+    def __init__(self, hanging: int) -> None:
+        super().__init__()
+        self.limits = Limits(calls_at_once=1, call_timeout=0.2)
+        self.left = hanging
+        self.go_on = threading.Event()
+        self.created = 0
+
+    def get_device(self, id: str, timeout: float) -> Device | None:
+        """Hang, or return a device."""
+        if self.left:
+            self.left -= 1
+            self.go_on.wait()
+        return super().get_device(id, timeout)
+
+    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
+        """Count the device."""
+        self.created += 1
+        return super().create_device(name, mark, timeout)
+
+
+@contextmanager
+def open_until_end(driver: HangingCloud) -> Iterator[BlockingCloud]:
+    """Open a cloud, and release its threads at the end."""
+    with open_cloud(driver, timeout=60.0) as cloud:
+        try:
+            yield cloud
+        finally:
+            driver.go_on.set()
+
+
+def test_a_thread_that_hangs_is_replaced() -> None:
+    with open_until_end(HangingCloud(1)) as cloud:
+        assert cloud.get_device("1") is None
+
+
+def test_a_creation_that_got_no_thread_has_no_effect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    driver = HangingCloud(2)
+    with open_until_end(driver) as cloud:
+        while driver.left:
+            with suppress(PoolmgrError):
+                cloud.within(0.1).get_device("1")
+
+        with pytest.raises(CloudUnavailable, match="no thread was free"):
+            cloud.within(4.0).create_device("libra-1", MARK)
+
+        assert "checking whether it was created" not in caplog.text
+        driver.go_on.set()
+        assert cloud.list_devices() == []
+    assert driver.created == 0
