@@ -37,8 +37,7 @@ class AssignIp(Action[Request]):
         if port is not None:
             try:
                 await self._wait_for_port(ip, port, context)
-            # Nothing else ends the wait, unless the driver has a bug.
-            except asyncio.CancelledError:
+            except BaseException:
                 await self._detach(ip, device, context)
                 raise
         return {}
@@ -64,5 +63,5 @@ class AssignIp(Action[Request]):
                 # By its address, because its revision may have changed.
                 await context.cloud.detach_ip(ip.address, device)
         except PoolmgrError as error:
-            # Only logged: the reason of the FAIL is the closed port.
+            # Only logged: the reason of the FAIL is the port.
             context.log.warning("cannot detach %s: %s", ip.address, error)

@@ -499,6 +499,24 @@ def test_a_closed_check_port_fails_the_job_and_detaches(
     assert (device_of(cloud, ip) is not None) is passes
 
 
+class NoPortCheck(FakeCloud):
+    """A driver whose check of a port has a bug."""
+
+    def accepts(self, address: str, port: int, timeout: float) -> bool:
+        raise ZeroDivisionError
+
+
+def test_a_failed_check_of_the_port_detaches() -> None:
+    cloud = NoPortCheck()
+    manager = PoolManager(cloud, PoolSettings(check_port=443))
+    device, ip = build_device(manager), build_ip(manager)
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    assert answer["response"] == "FAIL"
+    assert device_of(cloud, ip) is None
+
+
 def test_a_closed_check_port_does_not_detach_after_a_lost_connection() -> None:
     # The job server has delivered the job to another worker, which may have
     # found the port open and answered PASS.
