@@ -184,9 +184,9 @@ class ConfiguredResources:
         if not found:
             raise CloudRefused(f"{name!r} not found among the {kind}")
         names = ", ".join(f"{each.name!r} ({each.id})" for each in found[:5])
-        raise CloudRefused(
-            f"{len(found)} {kind} match: {names}; set one of the ids"
-        )
+        some = f"{len(found)} {kind}"
+        some = f"{some} match" if name else f"it is not set; there are {some}"
+        raise CloudRefused(f"{some}: {names}; set one of the ids")
 
     def _match(self, setting: str, name: str, timeout: float) -> list[_Named]:
         """List the resources with an id, or else those with a name."""
