@@ -192,7 +192,7 @@ async def build_ip(tree: Tree) -> Figures:
 async def transport(tree: Tree) -> Figures:
     """Echoes a second for 50 clients, beside a C worker on libgearman."""
     echo = compiled("echo", "-lgearman")
-    own = [tree.python, str(tree.folder / "benchmarks/peers/own_echo.py")]
+    own = [tree.python, str(PEERS / "own_echo.py")]
     found: Figures = {}
     async with Gearmand() as server:
         where = [server.address.host, str(server.address.port), "f"]

@@ -1,6 +1,7 @@
 """An echo on poolmgr's transport: ``own_echo.py HOST PORT FUNCTION KIND``.
 
-With ``loop`` the event loop answers, with ``threads`` a thread pool.
+With ``loop`` the event loop answers, with ``threads`` a thread pool. This
+program measures both versions, or else they would not be comparable.
 """
 
 import asyncio
@@ -8,9 +9,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from poolmgr.gearman.assignment import Assignment
-from poolmgr.gearman.endpoint import Address
-from poolmgr.gearman.worker import Worker
+from poolmgr.gearman import Address, Assignment, Worker
 
 
 class AnyNumber:
