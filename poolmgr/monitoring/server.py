@@ -186,7 +186,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
 
     def maintenance(self, now: float) -> None:
-        """Close the oldest connections; waitress calls this each second."""
+        """Close the oldest connections, before waitress waits for events."""
         channels = self.active_channels.values()
         # The others have a page being rendered.
         idle = [each for each in channels if not each.requests]
@@ -248,7 +248,7 @@ def _listen(address: str, pages: Pages) -> Server:
         pages,
         listen=address,
         asyncore_use_poll=True,  # select() fails beyond 1,024 open files
-        cleanup_interval=1,
+        cleanup_interval=0,  # otherwise, it stops accepting meanwhile
         ident=None,
         log_socket_errors=False,
         max_request_body_size=1,
