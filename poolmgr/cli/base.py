@@ -160,23 +160,22 @@ class PoolmgrCommand(Command):
         from rich.live import Live
         from rich.text import Text
 
-        started = time.monotonic()
+        started, name = time.monotonic(), self.cmd_name
+        interruption = self.app.interruption
         console = Console(file=err.raw, highlight=False)
 
-        def draw_line() -> Text:
-            passed = format_duration(int(time.monotonic() - started))
-            words = f"{self.cmd_name}: {one_line(step())}, {passed}"
-            # Ctrl-C prints "^C" into the columns that stay free.
-            return Text(words[: max(console.width - 3, 1)])
+        class Line:
+            def __rich_console__(self, *_options: object) -> Iterator[Text]:
+                passed = format_duration(int(time.monotonic() - started))
+                words = f"{name}: {one_line(step())}, {passed}"
+                # It vanishes before a second signal ends the process.
+                if not interruption.at_once:
+                    # Ctrl-C prints "^C" into the columns that stay free.
+                    yield Text(words[: max(console.width - 3, 1)])
 
-        live = Live(
-            console=console,
-            get_renderable=draw_line,
-            transient=True,
-            # Else rich would print what Stream has to escape.
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        # Else rich would print what Stream has to escape.
+        plain: Any = {"redirect_stdout": False, "redirect_stderr": False}
+        live = Live(Line(), console=console, transient=True, **plain)
         try:
             live.start()
             # A second signal ends the process without restoring the cursor.

@@ -6,7 +6,6 @@ log on another thread, because the hanging call may be a write to the log.
 """
 
 import logging
-import math
 import os
 import signal
 import threading
@@ -50,11 +49,13 @@ class Ending:
 
     :param gently: called with the first signal
     :ivar number: the first signal; None until it arrives
+    :ivar at_once: whether a later signal ends the process now
     """
 
     def __init__(self, gently: Handler) -> None:
         self.number: Number | None = None
         self.gently = gently
+        self.at_once = False
         self._at = 0.0
 
     def __call__(self, number: Number) -> None:
@@ -62,8 +63,8 @@ class Ending:
         if self.number is None:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
-        elif time.monotonic() - self._at > TOGETHER:
-            self._at = math.inf  # ignore further signals during the log call
+        elif not self.at_once and time.monotonic() - self._at > TOGETHER:
+            self.at_once = True  # ignore further signals during the log call
             say(logging.WARNING, f"{number.name} again: stopping at once")
             os._exit(128 + number)
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.jobservers import builtin
 from tests.peers import is_silent, peer
 from tests.polling import until
 from tests.processes import TIMEOUT, Process, worker
+from tests.terminals import terminal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DELETED = "3 of 3 had started; everything created was deleted"
@@ -142,6 +144,22 @@ def test_a_second_signal_ends_the_command_without_cleanup(
         assert len(cloud.servers) == 1
 
     assert "SIGTERM again: stopping at once" in process.lines[-1]
+
+
+def test_a_second_ctrl_c_removes_the_progress_line(tmp_path: Path) -> None:
+    state = tmp_path / "cloud.db"
+    slow = {"OS_FAKE__STATE": str(state), "OS_FAKE__CALL_TIME": "3"}
+    build = ("--driver", "fake", "build-device")
+    with terminal(*build, environment=slow) as shown:
+        until(lambda: fake_devices(state), TIMEOUT)
+        shown.type("\x03")
+        shown.wait_for(lambda: "cleaning up" in shown.text)
+        time.sleep(0.1)  # signals together count as one
+        shown.type("\x03")
+
+        assert shown.exit_code() == 130
+        assert shown.lines[-1].endswith("SIGINT again: stopping at once")
+        assert "cleaning up" not in shown.text
 
 
 def test_resources_that_could_not_be_deleted_are_reported(
