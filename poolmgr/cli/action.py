@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
 from poolmgr.cli.usage import UsageError, positive
 from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import DeviceNotDeleted
-from poolmgr.events import Outcome
+from poolmgr.events import Outcome, RunningJob
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.jobs.run import Delivery
 from poolmgr.worker.signals import Interrupted
@@ -159,6 +159,7 @@ class Batch:
     count: int
     concurrency: int
     _deliveries: list[Delivery] = dataclasses.field(default_factory=list)
+    _running: Callable[[], Sequence[RunningJob]] = list
     _is_cleaning_up = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
@@ -166,7 +167,7 @@ class Batch:
 
         :returns: the outcomes, in the order in which the jobs were started
         """
-        numbers = iter(range(self.count))
+        self._running, numbers = manager.running, iter(range(self.count))
 
         async def run_one_by_one() -> None:
             for _number in numbers:
@@ -187,8 +188,7 @@ class Batch:
                     self._is_cleaning_up = True
                     for each in self._deliveries:
                         # Also if the job passes while it is being stopped.
-                        undo = partial(_undo, each)
-                        each.future.add_done_callback(undo)
+                        each.future.add_done_callback(partial(_undo, each))
                     await asyncio.sleep(0)  # undo jobs that have passed
                     raise
         except asyncio.CancelledError:
@@ -215,6 +215,9 @@ class Batch:
         """Describe the state of the jobs in a few words."""
         if self._is_cleaning_up:
             return "cleaning up"
+        doing = [each.doing for each in self._running()]
+        if self.count == 1 and any(doing):
+            return doing[0]
         ended = self._outcomes()
         running = len(self._deliveries) - len(ended)
         failed = sum(outcome.error is not None for outcome in ended)

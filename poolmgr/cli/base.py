@@ -167,7 +167,7 @@ class PoolmgrCommand(Command):
         class Line:
             def __rich_console__(self, *_options: object) -> Iterator[Text]:
                 passed = format_duration(int(time.monotonic() - started))
-                words = f"{name}: {one_line(step())}, {passed}"
+                words = f"{name} ({passed}): {one_line(step())}"
                 # It vanishes before a second signal ends the process.
                 if not interruption.at_once:
                     # Ctrl-C prints "^C" into the columns that stay free.
