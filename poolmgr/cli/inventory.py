@@ -25,7 +25,7 @@ T = TypeVar("T")
 _OWNER = ("Pool", "Ours")
 #: Fields of every resource, of which these are from its mark.
 _OF_MARK = ("pool", "state", "unique", "handle", "made")
-_DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
+_DETAILS = ("created", "age", "ours", "pool", "state", "job", "handle", "made")
 
 
 class _InventoryCommand(PoolmgrCommand):
@@ -96,10 +96,7 @@ class DeviceList(_List):
 class IpList(_List):
     """List this pool's floating IPs, the newest last."""
 
-    columns = (
-        *("Address", "Attached to", "Age", "State", "Job", "ID"),
-        *_OWNER,
-    )
+    columns = ("Address", "Attached to", "Age", "State", "Job", "ID", *_OWNER)
     empty = "no floating IPs"
     spare = ("ID", "Job", "State", "Age", "Attached to")
 
@@ -144,8 +141,7 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
         """Show the resource."""
         devices, ips = self.ask(inventory.list_everything)
         items = devices if self.kind == "device" else ips
-        which = parsed_args.which
-        item: Item = inventory.find_one(self.kind, which, items)
+        item: Item = inventory.find_one(self.kind, parsed_args.which, items)
         id_ = item.resource.id
         attached = [ip.name for ip in ips if ip.resource.device_id == id_]
         return self.columns, _values(item, self.columns, attached)
@@ -157,7 +153,7 @@ class DeviceShow(_Show):
     kind, which = "device", "NAME-or-ID"
     columns = (
         *("id", "name", "status", "address", "floating_ips", "fault"),
-        *("created", *_DETAILS),
+        *_DETAILS,
     )
 
 
@@ -165,10 +161,7 @@ class IpShow(_Show):
     """Show a floating IP, of this pool or another."""
 
     kind, which = "floating IP", "ADDRESS-or-ID"
-    columns = (
-        *("id", "address", "attached_to", "device_id", "created"),
-        *_DETAILS,
-    )
+    columns = ("id", "address", "attached_to", "device_id", *_DETAILS)
 
 
 def _is_wanted(item: Item, given: Namespace) -> bool:
