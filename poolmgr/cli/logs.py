@@ -18,6 +18,7 @@ from poolmgr.errors import ConfigError
 from poolmgr.events import EndedJob
 from poolmgr.text import describe, lines, one_line
 from poolmgr.tracing import current
+from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
@@ -165,10 +166,13 @@ def log_all() -> None:
 
 def _log_unraised(failed: Any) -> None:
     """Log an error that ended a thread, or that Python ignored."""
-    thread, what = getattr(failed, "thread", None), "an exception was ignored"
-    if thread:
+    error, what = failed.exc_value, "an exception was ignored"
+    if isinstance(error, Interrupted):  # a signal arrived in a destructor
+        LOG.warning("%s: %s", error.number.name, error.detail)
+        os._exit(128 + error.number)
+    if thread := getattr(failed, "thread", None):
         what = f"thread {thread.name} has died"
-    LOG.error("%s: %r", what, failed.exc_value, exc_info=failed.exc_value)
+    LOG.error("%s: %r", what, error, exc_info=error)
 
 
 def configure(options: argparse.Namespace) -> None:

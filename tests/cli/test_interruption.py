@@ -175,6 +175,19 @@ def test_resources_that_could_not_be_deleted_are_reported(
 # -- the start and the end of a command -------------------------------------
 
 
+def run(script: str, *args: str) -> tuple[int, str]:
+    """Run a Python script; return its exit code and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *args],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
 @each_signal
 def test_a_pending_signal_ends_the_command_at_its_start(
     number: signal.Signals,
@@ -186,17 +199,10 @@ def test_a_pending_signal_ends_the_command_at_its_start(
         "command = [sys.executable, '-m', 'poolmgr']\n"
         "os.execv(command[0], [*command, 'submit', '-'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    code, log = run(script)
 
-    assert done.returncode == 128 + number
-    assert done.stderr == f"poolmgr: {number.name}: ended early\n"
+    assert code == 128 + number
+    assert log == f"poolmgr: {number.name}: ended early\n"
 
 
 @each_signal
@@ -213,17 +219,34 @@ def test_a_signal_during_the_imports_ends_the_command(
         "from poolmgr.__main__ import main\n"
         "sys.exit(main())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "submit", "-"],
-        stdin=subprocess.PIPE,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    code, log = run(script, "submit", "-")
 
-    assert done.returncode == 128 + number
-    assert done.stderr == f"poolmgr: {number.name}: ended early\n"
+    assert code == 128 + number
+    assert log == f"poolmgr: {number.name}: ended early\n"
+
+
+@each_signal
+def test_a_signal_in_a_destructor_ends_the_command(
+    number: signal.Signals,
+) -> None:
+    script = (
+        "import os, sys, time\n"
+        "class Last:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "class Input:\n"
+        "    buffer = property(lambda self: self)\n"
+        "    def read(self):\n"
+        "        Last()\n"
+        "        time.sleep(3600)\n"
+        "sys.stdin = Input()\n"
+        "from poolmgr.cli.app import main\n"
+        "main(['submit', '-'])\n"
+    )
+    code, log = run(script)
+
+    assert code == 128 + number
+    assert log == f"poolmgr: {number.name}: ended early\n"
 
 
 @each_signal
@@ -239,14 +262,9 @@ def test_a_signal_after_the_end_does_not_change_the_exit_code(
         "last = Last()\n"
         "sys.exit(main(['help']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    code, log = run(script)
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (code, log) == (0, "")
 
 
 def test_a_signal_ends_the_import_of_a_plugin(tmp_path: Path) -> None:
