@@ -21,12 +21,7 @@ from poolmgr.drivers.fake.database import (
     select_rows,
 )
 from poolmgr.drivers.fake.settings import FakeSettings
-from poolmgr.errors import (
-    Changed,
-    CloudRefused,
-    CloudUnavailable,
-    ConfigError,
-)
+from poolmgr.errors import Changed, CloudRefused, CloudUnavailable, ConfigError
 from poolmgr.ownership import Mark
 
 # Held while SQLite works. A fork waits for it; otherwise SQLite's own locks
