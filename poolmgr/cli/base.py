@@ -144,10 +144,7 @@ class PoolmgrCommand(Command):
 
     @contextmanager
     def progress(self, step: Callable[[], str]) -> Iterator[None]:
-        """Show a progress line on a terminal while the block runs.
-
-        :param step: returns the current state of the work
-        """
+        """Show what ``step`` returns on a terminal while the block runs."""
         err, wanted = self.app.stderr, self.app.options.verbose_level
         if not (wanted and isinstance(err, Stream) and err.is_terminal()):
             yield

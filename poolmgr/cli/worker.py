@@ -124,15 +124,12 @@ class WorkerCommand(PoolmgrCommand):
         """Serve, react to signals, and drain."""
         reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
 
-        def adopt_worker(settings: WorkerSettings) -> None:
+        def adopt(settings: WorkerSettings) -> None:
             self._adjust_log(settings)
             service.adopt(settings)
 
         reload = Reload(
-            conf,
-            poolmgr=manager.adopt,
-            worker=adopt_worker,
-            reaper=reaper.adopt,
+            conf, poolmgr=manager.adopt, worker=adopt, reaper=reaper.adopt
         )
 
         def hang_up() -> None:

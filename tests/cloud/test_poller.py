@@ -111,6 +111,26 @@ async def test_a_cancelled_wait_does_not_end_the_others() -> None:
     assert len(driver.calls) == calls
 
 
+async def test_a_poll_does_not_wait_for_builds_that_fill_their_slots() -> None:
+    driver = ScriptedDriver(calls_at_once=4)
+    cloud = cloud_of(driver)
+    driver.boot_time = 3600.0
+    created = await cloud.create_device("d", MARK)
+    driver.seconds["create_device"] = 20.0
+    builds = [
+        asyncio.create_task(cloud.create_device(f"d{n}", MARK))
+        for n in range(9)
+    ]
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(10.0):
+            await cloud.wait_ready(created)
+
+    assert driver.calls.count("create_device") == 4
+    assert driver.calls.count("poll") >= 5
+    await asyncio.gather(*builds)
+
+
 async def test_a_failed_poll_is_repeated() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 5.0

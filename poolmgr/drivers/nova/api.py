@@ -171,10 +171,7 @@ class Api:
             # A cloud that ignores the marker sends the same page again.
             if len(found) == known:
                 break
-        raise CloudUnavailable(
-            f"the answers to {call} have no end: given up after {len(found)} "
-            "entries"
-        )
+        raise CloudUnavailable(f"the answers to {call} have no end")
 
     def lock_for(self, name: str) -> AbstractContextManager[object]:
         """Return a lock, so that threads that use one name take turns.
