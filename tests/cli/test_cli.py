@@ -250,8 +250,8 @@ def environment_without_coverage() -> dict[str, str]:
     [
         (
             ["--help"],
-            "openstack keystoneauth1 oslo_config asyncio ssl sqlite3 "
-            "poolmgr.jobs.manager poolmgr.actions poolmgr.drivers cmd2",
+            "openstack keystoneauth1 oslo_config asyncio ssl sqlite3 rich "
+            "jinja2 poolmgr.jobs.manager poolmgr.actions poolmgr.drivers cmd2",
         ),
         (
             ["--version"],
@@ -367,3 +367,24 @@ def test_a_field_that_the_answer_lacks_is_an_empty_column(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"version": None, "tag": "a"}
+
+
+def test_version_alone_imports_no_command_line() -> None:
+    """Scripts and probes often ask for it."""
+    program = (
+        "import sys\n"
+        "from poolmgr.__main__ import main\n"
+        "sys.argv[1:] = ['--version']\n"
+        "main()\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment_without_coverage(),
+    )
+
+    assert done.stdout.startswith("poolmgr ")
+    assert {"asyncio", "cliff.app"}.isdisjoint(done.stderr.split())

@@ -35,7 +35,9 @@ class HangingCloud(FakeCloud):
             self.go_on.wait()
         return super().get_device(id, timeout)
 
-    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
+    def create_device(
+        self, name: str, mark: Mark | None, timeout: float
+    ) -> Device:
         """Count the device."""
         self.created += 1
         return super().create_device(name, mark, timeout)

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from poolmgr.drivers.nova import servers
+from poolmgr.drivers.nova.api import Entry
 from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.testing.openstack import Call, Fate, Fault
 from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of
@@ -110,3 +111,18 @@ def test_polls_that_need_several_calls_are_further_apart(
     # between two polls. The first polls are closer.
     assert min(b - a for a, b in pairwise(poll_times()[2:])) > 0.2
     pool.manager.stop()
+
+
+def kinds_of(base: type[Entry]) -> Iterator[type[Entry]]:
+    """Yield a type of entries of lists, and all types derived from it."""
+    yield base
+    for kind in base.__subclasses__():
+        yield from kinds_of(kind)
+
+
+def test_the_garbage_collector_ignores_the_entries_of_lists() -> None:
+    """Looking through thousands of them would delay answers."""
+    kinds = list(kinds_of(Entry))
+
+    assert "Server" in [kind.__name__ for kind in kinds]
+    assert not [kind for kind in kinds if kind.__struct_config__.gc]
