@@ -50,15 +50,16 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
                 return
             except Changed:
                 now = await self.reread(ip)
-                if now is not None and mark.is_still(now.mark):
+                if now is None:
+                    # Neutron's list may lack it for a moment.
+                    if loop.time() > end:
+                        raise
+                elif mark.is_still(now.mark):
                     return  # only the answer was lost
-                # Another delivery has taken it over.
-                if now is not None and not before.is_still(now.mark):
-                    raise
-                # Neutron's list may lack it for a moment.
-                if now is None and loop.time() > end:
-                    raise
-                ip = now or ip
+                elif before.is_still(now.mark):
+                    ip = now
+                else:
+                    raise  # another delivery has taken it over
             await asyncio.sleep(pause)
 
     async def delete(self, ip: FloatingIP) -> None:

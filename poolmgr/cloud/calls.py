@@ -145,13 +145,9 @@ class Calls:
             call = DriverCall(verb, args, context.urgent, on_created, loop)
             await self._begin(call, context, quota_until)
             try:
-                answer = await asyncio.shield(call.outcome)
+                answer = await _answer_to(call)
                 context.trouble = None
                 return answer
-            except asyncio.CancelledError:
-                if not verb.is_read:
-                    await asyncio.wait([call.outcome])
-                raise
             except QuotaExceeded:
                 if loop.time() >= quota_until:
                     raise
@@ -288,3 +284,13 @@ class Calls:
             observe = self._observer.cloud_called
             with suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon_threadsafe(tell, observe, call)
+
+
+async def _answer_to(call: DriverCall[T]) -> T:
+    """Wait for a call; a changing one is awaited even after a cancel."""
+    try:
+        return await asyncio.shield(call.outcome)
+    except asyncio.CancelledError:
+        if not call.verb.is_read:
+            await asyncio.wait([call.outcome])
+        raise

@@ -38,15 +38,19 @@ def log_remarks(conf: Configuration) -> None:
             secrets[entry.source] = option.shown
         if option.shown == "[gearman] ssl_key":
             secrets[entry.text] = option.shown
+    _log_ignored_options(conf)
+    for path, what in secrets.items():
+        if problem := secrecy.exposure(path, what):
+            LOG.warning("%s", problem)
+
+
+def _log_ignored_options(conf: Configuration) -> None:
     ignored = ignored_options(conf)
     for entry, why in ignored.items():
         if why != FOREIGN:
             LOG.warning("%s has no effect: %s", entry.where, why)
     if foreign := [g.shown for g, why in ignored.items() if why == FOREIGN]:
         LOG.info("ignored options of other programs: %s", ", ".join(foreign))
-    for path, what in secrets.items():
-        if problem := secrecy.exposure(path, what):
-            LOG.warning("%s", problem)
 
 
 def ignored_options(conf: Configuration) -> dict[Entry, str]:

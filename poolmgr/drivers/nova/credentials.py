@@ -119,13 +119,7 @@ def connect(
         origin, wanted = _find_credentials(settings)
         if "cloud" in wanted:
             secret_files += _hide_secrets_in_files(wanted["cloud"])
-        for name, option in _OVERRIDES.items():
-            if value := getattr(settings, option):
-                wanted[name] = value
-                if name.endswith("_endpoint_override"):
-                    check_address(f"[nova] {option}", value)
-        if settings.insecure:
-            wanted["verify"] = False
+        wanted.update(_overrides_in(settings))
         if settings.keyfile:
             secret_files.append((settings.keyfile, "[nova] keyfile"))
         region, session = _make_session(wanted, origin)
@@ -137,6 +131,19 @@ def connect(
 
 
 # -- inside -------------------------------------------------------------------
+
+
+def _overrides_in(settings: NovaSettings) -> dict[str, Any]:
+    """Return the settings that count instead of those of the credentials."""
+    overrides: dict[str, Any] = {}
+    for name, option in _OVERRIDES.items():
+        if value := getattr(settings, option):
+            overrides[name] = value
+            if name.endswith("_endpoint_override"):
+                check_address(f"[nova] {option}", value)
+    if settings.insecure:
+        overrides["verify"] = False
+    return overrides
 
 
 def _find_credentials(settings: NovaSettings) -> tuple[str, dict[str, Any]]:
