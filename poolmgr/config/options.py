@@ -100,11 +100,7 @@ def parse_value(text: str, option: Option) -> Any:
         raise ValueError("has a control character in it, or is not UTF-8")
     value: Any = text.strip()
     if option.kind is tuple:
-        # Names of networks, for instance, may have blanks in them.
-        items = re.split(r"[,\s]" if option.words else r"[,\n]", text)
-        value = tuple(filter(None, map(str.strip, items)))
-        if any(item[0] in "'\"" or item[-1] in "'\"" for item in value):
-            raise ValueError(f"must be a list without quotes, not {text!r}")
+        value = _split(text, option)
     elif value and "\n" in text:
         raise ValueError(
             "continues on the next line; unindent the next option"
@@ -119,6 +115,15 @@ def parse_value(text: str, option: Option) -> Any:
         value = _convert(value, option.kind)
     if problem := option.problem(value):
         raise ValueError(problem)
+    return value
+
+
+def _split(text: str, option: Option) -> tuple[str, ...]:
+    # Names of networks, for instance, may have blanks in them.
+    items = re.split(r"[,\s]" if option.words else r"[,\n]", text)
+    value = tuple(filter(None, map(str.strip, items)))
+    if any(item[0] in "'\"" or item[-1] in "'\"" for item in value):
+        raise ValueError(f"must be a list without quotes, not {text!r}")
     return value
 
 

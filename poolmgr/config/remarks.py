@@ -73,9 +73,14 @@ def ignored_options(conf: Configuration) -> dict[Entry, str]:
             first = next(n for n in keys_of(option) if n in source)
             if first != entry.key:
                 found[entry] = f"{source[first].shown} counts"
-    # Variables with a single underscore, or in lower case.
+    return found if conf.alone else found | _misspelt_variables(known)
+
+
+def _misspelt_variables(known: Collection[Key]) -> dict[Entry, str]:
+    """Return variables with a single underscore, or in lower case."""
+    found = {}
     right = {variable_of(key).replace("__", "_"): key for key in known}
-    for variable in () if conf.alone else os.environ:
+    for variable in os.environ:
         key = right.get(variable.upper().replace("__", "_"))
         if key and variable != (correct := variable_of(key)):
             entry = Entry(key, "", "environment", variable)
