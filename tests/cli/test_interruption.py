@@ -216,6 +216,7 @@ def test_a_signal_during_the_imports_ends_the_command(
         "        if name == 'importlib.metadata':\n"
         f"            kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Signal())\n"
+        "sys.modules.pop('importlib.metadata', None)  # coverage has it\n"
         "from poolmgr.__main__ import main\n"
         "sys.exit(main())\n"
     )
