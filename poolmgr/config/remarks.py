@@ -73,10 +73,10 @@ def ignored_options(conf: Configuration) -> dict[Entry, str]:
             first = next(n for n in keys_of(option) if n in source)
             if first != entry.key:
                 found[entry] = f"{source[first].shown} counts"
-    return found if conf.alone else found | _misspelt_variables(known)
+    return found if conf.alone else found | _unknown_variables(known)
 
 
-def _misspelt_variables(known: Collection[Key]) -> dict[Entry, str]:
+def _unknown_variables(known: Collection[Key]) -> dict[Entry, str]:
     """Return variables with a single underscore, or in lower case."""
     found = {}
     right = {variable_of(key).replace("__", "_"): key for key in known}
