@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -145,18 +145,31 @@ class Calls:
             call = DriverCall(verb, args, context.urgent, on_created, loop)
             await self._begin(call, context, quota_until)
             try:
-                answer = await _answer_to(call)
+                answer = await asyncio.shield(call.outcome)
                 context.trouble = None
                 return answer
+            except asyncio.CancelledError:
+                if not verb.is_read:
+                    await asyncio.wait([call.outcome])
+                raise
             except QuotaExceeded:
                 if loop.time() >= quota_until:
                     raise
             except CloudUnavailable as error:
-                if on_created and isinstance(error, OutcomeUnknown):
-                    raise
-                # While the circuit is open, the breaker makes the pauses.
-                is_open = self.circuits.calls[verb.circuit].open
-                await pause_before_retry(error, 0 if is_open else next(pauses))
+                await self._pause(call, error, pauses)
+
+    async def _pause(
+        self,
+        call: DriverCall[Any],
+        error: CloudUnavailable,
+        pauses: Iterator[float],
+    ) -> None:
+        """Pause before a repetition, or raise ``error`` if there is none."""
+        if call.on_created and isinstance(error, OutcomeUnknown):
+            raise error
+        # While the circuit is open, the breaker makes the pauses.
+        is_open = self.circuits.calls[call.verb.circuit].open
+        await pause_before_retry(error, 0 if is_open else next(pauses))
 
     async def _begin(
         self,
@@ -284,13 +297,3 @@ class Calls:
             observe = self._observer.cloud_called
             with suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon_threadsafe(tell, observe, call)
-
-
-async def _answer_to(call: DriverCall[T]) -> T:
-    """Wait for a call; a changing one is awaited even after a cancel."""
-    try:
-        return await asyncio.shield(call.outcome)
-    except asyncio.CancelledError:
-        if not call.verb.is_read:
-            await asyncio.wait([call.outcome])
-        raise
