@@ -1,7 +1,8 @@
 """Tests of calls that hang on real threads."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -74,3 +75,27 @@ def test_a_creation_that_got_no_thread_has_no_effect(
         driver.go_on.set()
         assert cloud.list_devices() == []
     assert driver.created == 0
+
+
+class LimitedCloud(FakeCloud):
+    """A cloud that takes two requests a second, and counts its lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = Limits(call_timeout=0.5, calls_per_second=2.0)
+        self.lists = 0
+
+    def list_devices(self, timeout: float) -> Sequence[Device]:
+        """Count the list."""
+        self.lists += 1
+        return super().list_devices(timeout)
+
+
+def test_a_call_that_waits_for_the_rate_limit_does_not_time_out() -> None:
+    driver = LimitedCloud()
+    with open_cloud(driver) as cloud, ThreadPoolExecutor(6) as threads:
+        lists = [threads.submit(cloud.list_devices) for _list in range(6)]
+
+        assert [each.result(60.0) for each in lists] == [[]] * 6
+
+    assert driver.lists == 6  # none was given up and repeated
