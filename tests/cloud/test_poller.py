@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from poolmgr.drivers.base import Device, Poll
 from poolmgr.errors import CloudUnavailable, DeviceFailed
+from poolmgr.tracing import RequestContext, bound, current
 from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
 
 
@@ -139,6 +141,28 @@ async def test_a_failed_poll_is_repeated() -> None:
     (ready,) = await asyncio.gather(*await start_builds(driver, 1))
 
     assert ready.ready
+
+
+async def test_a_failed_poll_is_not_logged_as_part_of_a_job(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is for all jobs, and not for the one that waited first."""
+    driver = ScriptedDriver()
+    driver.boot_time = 5.0
+    driver.before["poll"] = [RuntimeError("defect")]
+    contexts: dict[str, RequestContext | None] = {}
+
+    def note_context(record: logging.LogRecord) -> bool:
+        contexts[record.getMessage()] = current()
+        return True
+
+    caplog.set_level(logging.INFO, "poolmgr")
+    caplog.handler.addFilter(note_context)
+    with bound(RequestContext()):
+        await asyncio.gather(*await start_builds(driver, 1))
+
+    (failed,) = [text for text in contexts if "cannot poll" in text]
+    assert contexts[failed] is None
 
 
 async def test_a_device_missing_from_lists_is_read_by_its_id() -> None:
