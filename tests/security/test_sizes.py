@@ -11,6 +11,7 @@ import pytest
 
 from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
+from poolmgr.gearman import admin
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import (
@@ -54,6 +55,12 @@ async def submit(address: Address, *payloads: bytes) -> list[object]:
     async with Client([address]) as client:
         jobs = [await client.submit(FUNCTION, each) for each in payloads]
         return [json.loads(await job.result(120.0)) for job in jobs]
+
+
+async def running_jobs(address: Address) -> int:
+    """Return the number of jobs that workers have."""
+    (function,) = await admin.status(address)
+    return function.running
 
 
 def memory(pid: int, field: str) -> int:
@@ -116,7 +123,8 @@ def test_prefetched_builds_have_a_size_limit(
         async with Client([server.address]) as client:
             for _each in range(500):
                 await client.submit(FUNCTION, short)
-            await asyncio.sleep(0.5)
+            while await running_jobs(server.address) < 500:
+                await asyncio.sleep(0.01)
             before = memory(worker.pid, "VmRSS")
             for _each in range(200):
                 await client.submit(FUNCTION, build.encode())
