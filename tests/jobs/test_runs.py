@@ -121,6 +121,28 @@ async def test_a_timeout_error_of_an_action_is_not_its_deadline(
     assert "TimeoutError: of a library" in outcome.reason
 
 
+async def test_a_cancelled_error_of_an_action_is_no_cancel_of_its_job(
+    driver: ScriptedDriver,
+) -> None:
+    class Act(Action[NoFields]):
+        """Await a task that was cancelled."""
+
+        takes = NoFields
+
+        async def run(
+            self, request: NoFields, context: Context
+        ) -> Mapping[str, str]:
+            task = asyncio.create_task(asyncio.sleep(60.0))
+            task.cancel()
+            await task
+            return {}
+
+    outcome = await make_manager(driver, Act).submit({"action": "ACT"}).future
+
+    assert outcome.code == "plugin_failed"
+    assert "action Act: CancelledError" in outcome.reason
+
+
 class Stubborn(Action[NoFields]):
     """Ignore cancels for an hour.
 
