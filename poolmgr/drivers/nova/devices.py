@@ -113,15 +113,16 @@ def _choose_address(
     addresses: Addresses, settings: NovaSettings
 ) -> str | None:
     """Return the address for clients, or None while there is none."""
-    floating: list[IP] = []
-    fixed: list[IP] = []
-    for network, entries in addresses.items():
-        if settings.address_network not in (None, network):
-            continue
-        for entry in entries:
-            ip = ipaddress.ip_address(entry.addr)
-            if str(ip.version) == settings.address_version:
-                (floating if entry.kind == "floating" else fixed).append(ip)
+    found: list[tuple[str | None, IP]] = [
+        (entry.kind, ipaddress.ip_address(entry.addr))
+        for network, entries in addresses.items()
+        if settings.address_network in (None, network)
+        for entry in entries
+    ]
+    version = settings.address_version
+    found = [(kind, ip) for kind, ip in found if str(ip.version) == version]
+    floating = [ip for kind, ip in found if kind == "floating"]
+    fixed = [ip for kind, ip in found if kind != "floating"]
     kind = settings.address_type
     public = [ip for ip in fixed if ip.is_global]
     candidates = [*floating, *public, *fixed]
