@@ -11,7 +11,7 @@ from poolmgr.errors import Changed
 from poolmgr.ownership import Mark
 
 #: Seconds that a list may lack a new floating IP.
-_SEEN_LATE = 10.0
+SEEN_LATE = 10.0
 
 
 class BuildIp(CreatingAction[NoFields, FloatingIP]):
@@ -43,7 +43,7 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
     async def write_mark(self, ip: FloatingIP, mark: Mark) -> None:
         """See :meth:`CreatingAction.write_mark`."""
         loop, before = asyncio.get_running_loop(), ip.mark or mark
-        end = loop.time() + _SEEN_LATE
+        end = loop.time() + SEEN_LATE
         for pause in backoff(0.1, 2.0):
             try:
                 await self.context.cloud.mark_ip(ip, mark)

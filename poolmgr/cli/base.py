@@ -236,11 +236,10 @@ class PoolmgrLister(PoolmgrCommand, Lister):
         """Print the list, or a message that it is empty."""
         given, format_ = parsed_args, parsed_args.formatter
         rows = [[formatted(cell, format_) for cell in row] for row in data]
-        if not rows and format_ not in EXACT:
-            if self.empty:
-                self.say(self.empty)
-            if format_ == "table" and not given.print_empty:
-                return 0
+        if not rows and self.empty and format_ not in EXACT:
+            self.say(self.empty)
+        if not rows and format_ == "table" and not given.print_empty:
+            return 0
         omitted: list[str] = []
         on_screen = format_ == "table" and self.app.stdout.isatty()
         if on_screen and not given.columns:

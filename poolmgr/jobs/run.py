@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 #: Timeout in seconds of an action's ``undo`` and ``undelivered``.
-_FOLLOW_UP_TIME = 60.0
+FOLLOW_UP_TIME = 60.0
 
 
 class Delivery:
@@ -284,7 +284,7 @@ class JobRun:
             self._error = self.trace.trouble = None
             self.trace.end = math.inf
             try:
-                async with time_limit(self.trace, _FOLLOW_UP_TIME, method):
+                async with time_limit(self.trace, FOLLOW_UP_TIME, method):
                     await call_method(self, self._cloud, method, args)
             except PoolmgrError as error:
                 failed = f"{method} failed: {one_line(message_of(error))}"

@@ -752,7 +752,7 @@ def test_the_log_says_that_a_blocking_undo_took_too_long(
     def undo(_self: object, _answer: object, context: BlockingContext) -> None:
         context.sleep(3600.0)
 
-    monkeypatch.setattr("poolmgr.jobs.run._FOLLOW_UP_TIME", 0.1)
+    monkeypatch.setattr("poolmgr.jobs.run.FOLLOW_UP_TIME", 0.1)
     manager = make_manager(action_from(lambda _context: {}, undo=undo))
     delivery = manager.submit({"action": "ACT"})
     delivery.future.result(60.0)

@@ -202,7 +202,7 @@ def test_a_floating_ip_released_by_somebody_else_counts_as_released(
 def test_a_floating_ip_listed_late_is_answered(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poolmgr.actions.build_ip._SEEN_LATE", 60.0)
+    monkeypatch.setattr("poolmgr.actions.build_ip.SEEN_LATE", 60.0)
     pool = pools.new()
     pool.fault(
         neutron_not_found("FloatingIPNotFound", "PUT", times=3),
