@@ -6,7 +6,7 @@ import re
 
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import parse_request
-from poolmgr.drivers.nova.api import path_of
+from poolmgr.drivers.nova.calls import path_of
 from poolmgr.drivers.nova.credentials import check_address, with_version
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman.endpoint import Address
