@@ -151,4 +151,5 @@ class Session:
 
     def _environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**os.environ, **self._stage.variables, "PATH": path}
+        own = {"PATH": path, "TERM": "xterm"}
+        return {**os.environ, **self._stage.variables, **own}

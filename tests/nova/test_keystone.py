@@ -16,7 +16,7 @@ LATE = 30.0
 
 
 def test_a_wrong_password_fails_without_a_second_login(pools: Pools) -> None:
-    pool = pools.new(nova={"password": "wrong"})
+    pool = pools.new(nova={"password": "not-the-password"})
 
     for action in ("BUILD_DEVICE", "BUILD_IP"):
         pool.fails(action, "authentication_failed")
