@@ -29,7 +29,7 @@ _SYNONYMS = {
     "show": "get describe info",
     "worker": "start run serve",
     "status": "queue",
-    "reap": "gc purge cleanup orphans",
+    "reap": "gc purge cleanup",
 }
 _SERVICE = "leave it out, the worker stays in the foreground"
 #: Options of Libra's own Pool Manager, and what to do instead.
@@ -42,6 +42,8 @@ _LIBRA_OPTIONS = {
     "-d": "use --debug",
     "--gearman": "use --gearman-server",
 }
+#: Commands with these verbs are suggested only to users who typed the verb.
+_DESTRUCTIVE = {"delete", "remove", "reap"}
 
 #: The help of cliff's own options.
 _HELP = {
@@ -97,25 +99,28 @@ def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:
     fitting = _fitting(words[:2], names) or _fitting(words[:1], names)
     has_verbs = any(name.startswith(f"{words[0]} ") for name in names)
     wrong = one_line(" ".join(words[: 1 + has_verbs]))
-    # Without deleting anything, it lists the orphans.
-    safe = [{"reap": "reap --dry-run"}.get(each, each) for each in fitting]
-    return f"{wrong!r} is not a command{_suggest(safe)}. See 'poolmgr --help'"
+    suggested = _suggest(fitting)
+    return f"{wrong!r} is not a command{suggested}. See 'poolmgr --help'"
 
 
 def _fitting(typed: Iterable[str], names: Sequence[str]) -> Sequence[str]:
     """Return the commands that have all words typed, or what they mean."""
     words = _split(*typed)
     known = _split(*names, *_SYNONYMS.values())
+    # A mistake must not lead to a deletion.
+    harmless = [word for word in known if not _deletes({word})]
     meant = []
     for word in words:
-        close = [word] if word in known else _similar(word, known)[:1]
-        close = close or [each for each in known if each.startswith(word)]
+        close = [word] if word in known else _similar(word, harmless)[:1]
+        close = close or [each for each in harmless if each.startswith(word)]
         meant.append(_meanings({*close}))
     exact = [name for name in names if _split(name) == words]
     return exact or [
         name
         for name in names
-        if words and all(each & _split(name) for each in meant)
+        if words
+        and all(each & _split(name) for each in meant)
+        and (_deletes(words) or not _deletes(_split(name)))
     ]
 
 
@@ -126,6 +131,10 @@ def _split(*texts: str) -> set[str]:
 def _meanings(words: set[str]) -> set[str]:
     """Return words, and poolmgr's own words for them."""
     return words | {own for own in _SYNONYMS if words & _split(_SYNONYMS[own])}
+
+
+def _deletes(words: set[str]) -> bool:
+    return bool(_meanings(words) & _DESTRUCTIVE)
 
 
 def _similar(wrong: str, known: Iterable[str]) -> list[str]:
