@@ -27,6 +27,8 @@ ServiceType = Literal["identity", "compute", "network", "image"]
 _LONGEST = 300
 #: Longest body of an error that is read, in bytes.
 _LONGEST_BODY = 65536
+#: Longest pause that a cloud can ask for, in seconds.
+_LONGEST_PAUSE = 300.0
 #: The exceptions of a request without an answer, or of a failed login.
 FAILURES = (auth.ClientException, http.HTTPError, OSError)
 
@@ -208,7 +210,8 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds that the cloud asks to wait."""
     value = headers.get("Retry-After", "")
     # A date, which HTTP allows as well, counts as none.
-    return float(value) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else 0.0
+    seconds = float(value) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else 0.0
+    return min(seconds, _LONGEST_PAUSE)
 
 
 # -- requests without an answer -----------------------------------------------
