@@ -25,6 +25,7 @@ T = TypeVar("T")
 #: Called with each resource that a call has created; with None if the call
 #: may have created one.
 OnCreated = Callable[[T | None], None]
+_Item = tuple[asyncio.Future[Any], contextvars.Context, Callable[[], Any]]
 
 
 class CallPool:
@@ -38,7 +39,7 @@ class CallPool:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._threads = 0
         self._pending = 0
 

@@ -123,7 +123,11 @@ def test_an_exhausted_quota_or_range_is_quota_exceeded(
     ("networks", "configured", "problem"),
     [
         ((), None, "there are no external networks"),
-        (("a", "b"), None, "it is not set; there are 2 external networks: "),
+        (
+            ("a", "b"),
+            None,
+            "it is not set; there are 2 external networks: 'a' (",
+        ),
         (("a",), "public", "'public' not found among the external"),
     ],
 )
