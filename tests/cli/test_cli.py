@@ -240,9 +240,15 @@ def test_a_log_file_is_written(cloud: dict[str, str], tmp_path: Path) -> None:
     assert "action=BUILD_IP" in path.read_text()
 
 
-def environment_without_coverage() -> dict[str, str]:
-    """Return the environment without the variables that load coverage."""
-    return {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+def run_without_coverage(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program that coverage imports nothing into."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={k: v for k, v in os.environ.items() if "COVERAGE" not in k},
+    )
 
 
 @pytest.mark.parametrize(
@@ -278,13 +284,7 @@ def test_commands_import_only_what_they_need(
         "    pass\n"
         "print(*sys.modules, file=sys.stderr)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment_without_coverage(),
-    )
+    done = run_without_coverage(program)
 
     loaded = set(done.stderr.split())
     assert "cliff.app" in loaded
@@ -293,12 +293,7 @@ def test_commands_import_only_what_they_need(
 
 def test_importing_the_library_imports_nothing_else() -> None:
     program = "import poolmgr, sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_without_coverage(program)
 
     loaded = {
         name
@@ -378,13 +373,7 @@ def test_version_alone_imports_no_command_line() -> None:
         "main()\n"
         "print(*sys.modules, file=sys.stderr)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment_without_coverage(),
-    )
+    done = run_without_coverage(program)
 
     assert done.stdout.startswith("poolmgr ")
     assert {"asyncio", "cliff.app"}.isdisjoint(done.stderr.split())

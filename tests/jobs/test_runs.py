@@ -1,7 +1,7 @@
 """Tests of deadlines, deliveries, cancels and stops, on virtual time."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -101,21 +101,33 @@ async def test_jobs_waiting_at_an_open_circuit_answer_with_its_error(
     assert all("503 of nova" in outcome.reason for outcome in outcomes)
 
 
-async def test_a_timeout_error_of_an_action_is_not_its_deadline(
-    driver: ScriptedDriver,
-) -> None:
+async def outcome_of(
+    driver: ScriptedDriver, work: Callable[[Context], Awaitable[None]]
+) -> Outcome:
+    """Return the outcome of an action that does some work."""
+
     class Act(Action[NoFields]):
-        """Raise a timeout error."""
+        """Do the work."""
 
         takes = NoFields
 
         async def run(
             self, request: NoFields, context: Context
         ) -> Mapping[str, str]:
-            async with context.limit(60.0):
-                raise TimeoutError("of a library")
+            await work(context)
+            return {}
 
-    outcome = await make_manager(driver, Act).submit({"action": "ACT"}).future
+    return await make_manager(driver, Act).submit({"action": "ACT"}).future
+
+
+async def test_a_timeout_error_of_an_action_is_not_its_deadline(
+    driver: ScriptedDriver,
+) -> None:
+    async def time_out(context: Context) -> None:
+        async with context.limit(60.0):
+            raise TimeoutError("of a library")
+
+    outcome = await outcome_of(driver, time_out)
 
     assert outcome.code == "plugin_failed"
     assert "TimeoutError: of a library" in outcome.reason
@@ -124,20 +136,12 @@ async def test_a_timeout_error_of_an_action_is_not_its_deadline(
 async def test_a_cancelled_error_of_an_action_is_no_cancel_of_its_job(
     driver: ScriptedDriver,
 ) -> None:
-    class Act(Action[NoFields]):
-        """Await a task that was cancelled."""
+    async def await_a_cancelled_task(context: Context) -> None:
+        task = asyncio.create_task(asyncio.sleep(60.0))
+        task.cancel()
+        await task
 
-        takes = NoFields
-
-        async def run(
-            self, request: NoFields, context: Context
-        ) -> Mapping[str, str]:
-            task = asyncio.create_task(asyncio.sleep(60.0))
-            task.cancel()
-            await task
-            return {}
-
-    outcome = await make_manager(driver, Act).submit({"action": "ACT"}).future
+    outcome = await outcome_of(driver, await_a_cancelled_task)
 
     assert outcome.code == "plugin_failed"
     assert "action Act: CancelledError" in outcome.reason
